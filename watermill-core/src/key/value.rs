@@ -1,0 +1,58 @@
+//! Which types can be keys, and how they are compared.
+
+use std::fmt;
+use std::hash::Hash;
+
+use super::KeyFault;
+
+/// A type that can be a key: it has one total order.
+///
+/// Implemented for the integers, floats (NaN is refused, -0.0 equals 0.0), `bool`, `char`, `String`, dates, `Option`
+/// (`None` matches nothing) and tuples; `#[derive(StreamKey)]` adds the user's own ordered types.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key",
+    label = "cannot be a key",
+    note = "keys are integers, floats, `bool`, `char`, `String`, dates, `Option`s and tuples of these",
+    note = "for a type of your own: `#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, StreamKey)]`"
+)]
+pub trait KeyValue: Sized + Send + Sync + 'static {
+    /// The form that is compared: the value itself where it is small, borrowed from the record where it is not.
+    type View<'a>: Ord + Hash + Clone + fmt::Debug;
+
+    /// This value, ready to be compared; `None` matches nothing.
+    ///
+    /// # Errors
+    /// When the value has no place in the order: NaN.
+    fn view(&self) -> Result<Option<Self::View<'_>>, KeyFault>;
+
+    /// As [`view`](KeyValue::view), of a value that was computed and is not kept anywhere.
+    ///
+    /// # Errors
+    /// When the value has no place in the order: NaN.
+    fn into_view<'a>(self) -> Result<Option<Self::View<'a>>, KeyFault>;
+
+    /// The value behind a view, to be kept when the record goes.
+    fn detach(view: &Self::View<'_>) -> Self;
+}
+
+/// A key moved by an offset: where the bounds of an interval join (`within(lower..=upper)`) lie.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shifted<V> {
+    /// Below every value of the type: the exact result is too small for it.
+    BelowAll,
+    /// An ordinary value.
+    At(V),
+    /// Above every value of the type: the exact result is too large for it.
+    AboveAll,
+}
+
+/// A key type to which offsets of type `D` can be added: what `within` and `tolerance` ask of a key.
+#[diagnostic::on_unimplemented(
+    message = "an offset of type `{D}` cannot be added to a key of type `{Self}`",
+    label = "`{D}` is no offset of `{Self}`",
+    note = "integers and floats take offsets of their own type, dates take durations of their own crate"
+)]
+pub trait KeyOffset<D>: KeyValue {
+    /// `view` plus `offset`. Never wraps: what leaves the range of the type lies below or above all of it.
+    fn shift<'a>(view: &Self::View<'a>, offset: &D) -> Shifted<Self::View<'a>>;
+}

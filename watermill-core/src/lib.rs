@@ -1,0 +1,4 @@
+//! The engine of watermill.
+
+pub mod key;
+pub mod record;
