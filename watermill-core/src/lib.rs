@@ -1,4 +1,6 @@
 //! The engine of watermill.
 
+pub mod broker;
+pub mod error;
 pub mod key;
 pub mod record;

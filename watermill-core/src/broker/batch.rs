@@ -1,0 +1,160 @@
+//! Batches: what a source hands over.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{BadRecord, RecordPlace};
+
+/// Records of one stream in stream order, and where they stood.
+#[derive(Debug)]
+pub struct Batch<R> {
+    /// The records.
+    pub records: Vec<R>,
+    /// Where each of them stood.
+    pub places: Places,
+    /// What could not be decoded, in stream order.
+    pub faults: Vec<Fault>,
+    /// Set on the last batch of the stream. Never set because the input was cut: that is a fault.
+    pub end: Option<InputEnd>,
+    /// How much memory the records take beyond their own size, as far as the source can tell: their encoded length.
+    pub bytes: u64,
+    /// How far this batch brings the reading, in the units of [`Source::size`](super::Source::size).
+    pub progress: u64,
+}
+
+impl<R> Batch<R> {
+    /// A batch of `records` with nothing else known.
+    #[must_use]
+    pub fn new(records: Vec<R>, places: Places) -> Self {
+        Self { records, places, faults: Vec::new(), end: None, bytes: 0, progress: 0 }
+    }
+}
+
+/// How a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputEnd {
+    /// By its EndOfStream mark.
+    Mark,
+    /// There is no more: the end of the file.
+    Exhausted,
+}
+
+/// A record that could not be decoded, at its place among the others of its batch.
+#[derive(Debug)]
+pub struct Fault {
+    /// The index in [`Batch::records`] of the first record behind it.
+    pub before: usize,
+    /// What is wrong with it, and where.
+    pub error: Box<BadRecord>,
+    /// Its raw bytes, for a dead letter.
+    pub raw: Vec<u8>,
+    /// Whether the records behind it can still be read. False for input that is cut or has no structure any more.
+    pub recoverable: bool,
+}
+
+/// What a batch was read from: one file, or one partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A file (or `-` for standard input); offsets are bytes, of the decompressed text where it is compressed.
+    File {
+        /// The path as it was given, or as it was found.
+        path: String,
+    },
+    /// A partition of a topic.
+    Topic {
+        /// Its name.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+    },
+    /// A collection of a database.
+    Collection {
+        /// Its name.
+        name: String,
+    },
+    /// Memory; offsets are indexes.
+    Memory,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path } => write!(f, "file `{path}`"),
+            Self::Topic { topic, partition } => write!(f, "topic `{topic}`, partition {partition}"),
+            Self::Collection { name } => write!(f, "collection `{name}`"),
+            Self::Memory => f.write_str("memory"),
+        }
+    }
+}
+
+/// Where the records of a batch stood.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The file or partition all of them are from.
+    pub origin: Arc<Origin>,
+    /// One offset a record.
+    pub offsets: Offsets,
+    /// Where reading goes on behind this batch, faults included.
+    pub next: u64,
+    /// The number of the first record within the origin, from 0, counting bad ones too.
+    pub first_number: u64,
+    /// Milliseconds since the Unix epoch, one a record, where the storage has such.
+    pub timestamps: Option<Vec<i64>>,
+    /// Headers, one list a record, where the storage has such.
+    pub headers: Option<Vec<Headers>>,
+}
+
+/// The headers of one record.
+pub type Headers = Vec<(String, Vec<u8>)>;
+
+/// One offset a record.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Offsets {
+    /// Consecutive numbers from this one on (indexes).
+    From(u64),
+    /// Any numbers that go up (byte offsets, Kafka offsets with gaps).
+    Each(Vec<u64>),
+}
+
+impl Offsets {
+    /// The offset of the record at `index`.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<u64> {
+        match self {
+            Self::From(first) => Some(first + index as u64),
+            Self::Each(all) => all.get(index).copied(),
+        }
+    }
+}
+
+impl Places {
+    /// Places of records that stand one behind the other from `first` on, in memory.
+    #[must_use]
+    pub fn memory(first: u64, count: usize) -> Self {
+        Self {
+            origin: Arc::new(Origin::Memory),
+            offsets: Offsets::From(first),
+            next: first + count as u64,
+            first_number: first,
+            timestamps: None,
+            headers: None,
+        }
+    }
+
+    /// Where the record at `index` stood; behind the last one, where reading goes on.
+    #[must_use]
+    pub fn offset(&self, index: usize) -> u64 {
+        self.offsets.get(index).unwrap_or(self.next)
+    }
+
+    /// The place of the record at `index`, for messages. Its number is exact unless a fault stands before it in the batch.
+    #[must_use]
+    pub fn place(&self, index: usize) -> RecordPlace {
+        RecordPlace {
+            origin: Arc::clone(&self.origin),
+            offset: self.offset(index),
+            number: self.first_number + index as u64,
+        }
+    }
+}

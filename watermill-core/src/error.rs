@@ -1,0 +1,157 @@
+//! Errors: what happened, where, and what to do.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::broker::Origin;
+use crate::key::KeyFault;
+
+/// Any error, as the cause of one of ours.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where a record stands in its stream's storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordPlace {
+    /// The file or partition.
+    pub origin: Arc<Origin>,
+    /// Byte offset in a file, offset in a partition, index in memory.
+    pub offset: u64,
+    /// The number of the record within its origin, from 0.
+    pub number: u64,
+}
+
+impl fmt::Display for RecordPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.origin {
+            origin @ Origin::File { .. } => {
+                write!(f, "{origin}, byte {}, record {}", self.offset, self.number)
+            }
+            Origin::Memory => write!(f, "record {}", self.offset),
+            origin => write!(f, "{origin}, offset {}", self.offset),
+        }
+    }
+}
+
+/// A record that cannot be used: it does not decode, or its keys break the rules.
+#[derive(Debug, thiserror::Error)]
+#[error("bad record in stream `{stream}` at {place}{}{}", key_part(.key.as_ref()), excerpt_part(.excerpt.as_ref()))]
+pub struct BadRecord {
+    /// The stream, by its record type and name.
+    pub stream: String,
+    /// Where the record stands.
+    pub place: RecordPlace,
+    /// Its key, when it has one: the expression and the value.
+    pub key: Option<String>,
+    /// The start of its text, when it could not be decoded.
+    pub excerpt: Option<String>,
+    /// What is wrong with it.
+    #[source]
+    pub cause: BadCause,
+}
+
+fn key_part(key: Option<&String>) -> String {
+    key.map(|key| format!(", key {key}")).unwrap_or_default()
+}
+
+fn excerpt_part(excerpt: Option<&String>) -> String {
+    excerpt.map(|text| format!(", text `{text}`")).unwrap_or_default()
+}
+
+/// What is wrong with a bad record.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadCause {
+    /// The text is not JSON.
+    #[error("the text is not valid JSON; mend the record, or choose another policy for bad records")]
+    Syntax(#[source] BoxError),
+    /// The text is JSON, but not of the record's shape: a field is missing or has another type.
+    #[error("the text does not have the shape of the record; a field is missing or has another type")]
+    Shape(#[source] BoxError),
+    /// The input ends in the middle of a record.
+    #[error(
+        "the input ends in the middle of this record: it was cut, or is still being written; truncated input is never taken for the end of the stream"
+    )]
+    Truncated,
+    /// The text is not UTF-8.
+    #[error("the text is not valid UTF-8")]
+    NotUtf8(#[source] std::str::Utf8Error),
+    /// Values are nested too deep.
+    #[error("values are nested deeper than {limit} levels")]
+    TooDeep {
+        /// The limit.
+        limit: usize,
+    },
+    /// The record is longer than the limit.
+    #[error("the record is longer than the limit of {limit} bytes; raise the broker's record limit if such records are expected")]
+    TooLong {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The structure around the records is broken: no comma, no bracket.
+    #[error("{0}")]
+    Structure(String),
+    /// The key cannot be computed or has no place in the order.
+    #[error("the key `{expression}` cannot be used")]
+    Key {
+        /// The key expression.
+        expression: String,
+        /// Why not.
+        #[source]
+        fault: KeyFault,
+    },
+    /// The key is lower than the one before it.
+    #[error(
+        "the key `{expression}` goes down, from {previous} to {key}; joins need streams whose keys never go down: sort the stream, or let small disorder be sorted back"
+    )]
+    KeyWentDown {
+        /// The key expression.
+        expression: String,
+        /// The key of the record before.
+        previous: String,
+        /// The key of this record.
+        key: String,
+    },
+    /// A join promised `.unique()`, but the key was there before.
+    #[error("the key `{expression}` = {key} comes a second time, but the join promises `.unique()`")]
+    KeyNotUnique {
+        /// The key expression.
+        expression: String,
+        /// The key.
+        key: String,
+    },
+    /// Another cause, from a codec of the user's own.
+    #[error("the record could not be decoded")]
+    Other(#[source] BoxError),
+}
+
+impl BadCause {
+    /// Sorts an error of serde_json into [`Syntax`](Self::Syntax), [`Shape`](Self::Shape),
+    /// [`Truncated`](Self::Truncated) and [`TooDeep`](Self::TooDeep).
+    #[must_use]
+    pub fn json(error: serde_json::Error) -> Self {
+        use serde_json::error::Category;
+        match error.classify() {
+            Category::Data => Self::Shape(Box::new(error)),
+            Category::Eof => Self::Truncated,
+            Category::Syntax if error.to_string().starts_with("recursion limit exceeded") => {
+                Self::TooDeep { limit: 128 }
+            }
+            Category::Syntax | Category::Io => Self::Syntax(Box::new(error)),
+        }
+    }
+}
+
+/// A broker failed: its storage cannot be opened, read, written or committed.
+#[derive(Debug, thiserror::Error)]
+#[error("{broker}: cannot {action} {location}")]
+pub struct BrokerError {
+    /// The broker.
+    pub broker: String,
+    /// What was attempted: `open`, `read`, `write`, `commit`.
+    pub action: String,
+    /// Where: a path, a topic, with what to do where that is known.
+    pub location: String,
+    /// Why it failed.
+    #[source]
+    pub cause: BoxError,
+}
