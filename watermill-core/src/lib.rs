@@ -2,5 +2,10 @@
 
 pub mod broker;
 pub mod error;
+pub mod function;
+mod joined;
 pub mod key;
 pub mod record;
+pub mod window;
+
+pub use joined::{Group, GroupIter, Joined};
