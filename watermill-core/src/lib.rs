@@ -9,3 +9,7 @@ pub mod record;
 pub mod window;
 
 pub use joined::{Group, GroupIter, Joined};
+
+#[doc(hidden)]
+#[path = "derive_support.rs"]
+pub mod __derive;

@@ -20,7 +20,9 @@ use crate::key::Place;
 /// [`MemoryBroker`](crate::broker::memory::MemoryBroker) asks for none.
 ///
 /// ```
-/// use watermill_core::doc::*;
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::record::StreamRecord;
+/// use watermill_derive::StreamRecord;
 ///
 /// #[derive(StreamRecord)]
 /// struct RobotLocation { time: i64, x: f64, y: f64 }

@@ -21,14 +21,14 @@ pub(crate) enum Matching<V: KeyValue> {
 /// How far back an as-of join looks.
 pub(crate) trait Reach<V: KeyValue>: Send + Sync {
     /// Whether a right record at `right` is still in reach of a left one at `left`.
-    fn reaches(&self, right: &V::View<'_>, left: &V::View<'_>) -> bool;
+    fn reaches<'a>(&self, right: &V::View<'a>, left: &V::View<'a>) -> bool;
     fn copy(&self) -> Box<dyn Reach<V>>;
 }
 
 /// An interval around a left key.
 pub(crate) trait Interval<V: KeyValue>: Send + Sync {
     /// Where `right` lies: below the interval around `left`, in it, or above it.
-    fn place(&self, right: &V::View<'_>, left: &V::View<'_>) -> Ordering;
+    fn place<'a>(&self, right: &V::View<'a>, left: &V::View<'a>) -> Ordering;
     fn copy(&self) -> Box<dyn Interval<V>>;
 }
 
@@ -47,7 +47,7 @@ impl<V: KeyValue> Matching<V> {
 pub(crate) struct Tolerance<D>(pub(crate) D);
 
 impl<V: KeyOffset<D>, D: Clone + Send + Sync + 'static> Reach<V> for Tolerance<D> {
-    fn reaches(&self, right: &V::View<'_>, left: &V::View<'_>) -> bool {
+    fn reaches<'a>(&self, right: &V::View<'a>, left: &V::View<'a>) -> bool {
         compare::<V>(&V::shift(right, &self.0), left) != Ordering::Less
     }
 
@@ -63,7 +63,7 @@ pub(crate) struct Bounds<D> {
 }
 
 impl<V: KeyOffset<D>, D: Clone + Send + Sync + 'static> Interval<V> for Bounds<D> {
-    fn place(&self, right: &V::View<'_>, left: &V::View<'_>) -> Ordering {
+    fn place<'a>(&self, right: &V::View<'a>, left: &V::View<'a>) -> Ordering {
         let below = match &self.lower {
             Bound::Included(by) => compare::<V>(&V::shift(left, by), right) == Ordering::Greater,
             Bound::Excluded(by) => compare::<V>(&V::shift(left, by), right) != Ordering::Less,
@@ -86,17 +86,12 @@ impl<V: KeyOffset<D>, D: Clone + Send + Sync + 'static> Interval<V> for Bounds<D
 }
 
 /// A shifted key against an ordinary one.
-fn compare<V: KeyValue>(shifted: &Shifted<V::View<'_>>, other: &V::View<'_>) -> Ordering {
+fn compare<'a, V: KeyValue>(shifted: &Shifted<V::View<'a>>, other: &V::View<'a>) -> Ordering {
     match shifted {
         Shifted::BelowAll => Ordering::Less,
         Shifted::AboveAll => Ordering::Greater,
-        Shifted::At(value) => order::<V>(value, other),
+        Shifted::At(value) => value.cmp(other),
     }
-}
-
-/// Compares two views whose lifetimes differ: both are detached from nothing, so the shorter one serves.
-fn order<V: KeyValue>(left: &V::View<'_>, right: &V::View<'_>) -> Ordering {
-    V::compare(left, right)
 }
 
 /// Equalities beside the key, which need no order: `.and(left, right)`.

@@ -4,8 +4,24 @@
 //! (`Flight::fields().time + 45`), a tuple of such expressions, or any closure `Fn(&R) -> K`. What it yields is a
 //! [`KeyValue`], which says how the value is compared: one total order per type.
 
+mod arith;
+mod closure;
+mod compound;
+mod dates;
+mod expr;
+mod float;
+mod number;
+mod scalar;
+mod text;
 mod value;
 
+pub use arith::{
+    Arith, ArithFault, Binary, DivEuclid, Divided, Minus, Negate, Negated, Operation, Plus, RemEuclid,
+    Remainder, Shown, Times,
+};
+pub use compound::Ordered;
+pub use expr::{Computed, Evaluated, Expr, Field, Literal, Mapped, Operand, Rank};
+pub use float::Float;
 pub use value::{KeyOffset, KeyValue, Shifted};
 
 use std::fmt;
@@ -75,4 +91,32 @@ pub trait KeyExpr<R>: Send + Sync + 'static {
     /// # Errors
     /// As the formatter says.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+}
+
+/// The expression as `explain()` shows it.
+///
+/// ```
+/// use watermill_core::key::describe;
+///
+/// assert_eq!(describe(&(|text: &String| text.len())), "|String| ..");
+/// ```
+#[must_use]
+pub fn describe<R>(expr: &impl KeyExpr<R>) -> String {
+    written(|f| expr.describe(f)).to_string()
+}
+
+/// A [`fmt::Display`] that does what `write` does.
+pub(crate) fn written<F>(write: F) -> impl fmt::Display
+where
+    F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result,
+{
+    struct Written<F>(F);
+
+    impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Written<F> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            (self.0)(f)
+        }
+    }
+
+    Written(write)
 }
