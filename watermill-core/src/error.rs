@@ -155,3 +155,183 @@ pub struct BrokerError {
     #[source]
     pub cause: BoxError,
 }
+
+/// A mill that cannot be built: found before any data is read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the mill of `{function}` cannot be built: {problem}; {fix}")]
+pub struct BuildError {
+    /// The name of the function.
+    pub function: String,
+    /// What is wrong.
+    pub problem: BuildProblem,
+    /// What to do.
+    pub fix: String,
+}
+
+/// What is wrong with a mill.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildProblem {
+    /// An argument asks for records that no join provides.
+    #[error("argument {number}, `{argument}`, has no join from `{left}` to `{right}`")]
+    NoJoin {
+        /// The number of the argument, the master being 1.
+        number: usize,
+        /// Its type.
+        argument: String,
+        /// The left record.
+        left: String,
+        /// The right record.
+        right: String,
+    },
+    /// An inner or left join that no argument looks at.
+    #[error("no argument looks at the {keep} join from `{left}` to `{right}`")]
+    UnusedJoin {
+        /// `inner` or `left`.
+        keep: &'static str,
+        /// The left record.
+        left: String,
+        /// The right record.
+        right: String,
+    },
+    /// Two joins that cannot be told apart.
+    #[error("two joins read `{right}` joined to `{left}`, and nothing tells them apart")]
+    AmbiguousJoin {
+        /// The left record.
+        left: String,
+        /// The right record.
+        right: String,
+    },
+    /// A join whose left side is neither the master nor joined above.
+    #[error("the join from `{left}` to `{right}` hangs in the air: `{left}` is neither the master nor joined above it")]
+    LooseJoin {
+        /// The left record.
+        left: String,
+        /// The right record.
+        right: String,
+    },
+    /// A record type that would be in the tree twice.
+    #[error("`{record}` would be in the join tree twice")]
+    Loop {
+        /// The record.
+        record: String,
+    },
+    /// A stream that no broker reads.
+    #[error("no broker reads the stream `{stream}`")]
+    NoInput {
+        /// The stream.
+        stream: String,
+    },
+    /// A result stream that no broker writes.
+    #[error("no broker writes the results `{record}`")]
+    NoOutput {
+        /// The record.
+        record: String,
+    },
+    /// A stream that is declared several times.
+    #[error("the stream `{stream}` is declared twice")]
+    DeclaredTwice {
+        /// The stream.
+        stream: String,
+    },
+    /// Two arguments (or an argument and the return type) that ask for the same thing.
+    #[error("argument {number}, `{argument}`, asks for what the function has already")]
+    ArgumentTwice {
+        /// The number of the argument, the master being 1.
+        number: usize,
+        /// Its type.
+        argument: String,
+    },
+    /// A value that was not injected.
+    #[error("argument {number}, `{argument}`, was given no value")]
+    NotInjected {
+        /// The number of the argument, the master being 1.
+        number: usize,
+        /// Its type.
+        argument: String,
+    },
+    /// `Meta<M>` of a record that is not the master.
+    #[error("argument {number}, `{argument}`, asks about a stream that is not the master, which is `{master}`")]
+    MetaOfOther {
+        /// The number of the argument, the master being 1.
+        number: usize,
+        /// Its type.
+        argument: String,
+        /// The master.
+        master: String,
+    },
+    /// A function over a window without a window, or the other way round.
+    #[error("the function takes {takes}, but {has}")]
+    Window {
+        /// What the function takes.
+        takes: String,
+        /// What the mill has.
+        has: &'static str,
+    },
+    /// A number that must not be zero, a bound that is missing.
+    #[error("{0}")]
+    Setting(String),
+}
+
+/// A run that stopped with an error. Nothing was written to the final outputs since the last commit.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The mill cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A record cannot be used.
+    #[error(transparent)]
+    BadRecord(#[from] Box<BadRecord>),
+    /// The function failed.
+    #[error("the function `{function}` failed at the master {master}{}", key_part(.key.as_ref()))]
+    Function {
+        /// The function.
+        function: String,
+        /// Where the master (the first one of a window) stood.
+        master: String,
+        /// The master's first join key.
+        key: Option<String>,
+        /// Its error, or its panic.
+        #[source]
+        cause: BoxError,
+    },
+    /// A group grew beyond the limit.
+    #[error(
+        "more than {limit} records of `{stream}` match one record (key {key}); raise `max_group` if such groups are expected"
+    )]
+    GroupTooLarge {
+        /// The right stream.
+        stream: String,
+        /// The key of the left record.
+        key: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// The records that the walk has to hold take more memory than allowed.
+    #[error(
+        "the join holds {held} bytes, more than the budget of {budget}, while reading `{stream}` for the key {key}; raise `memory_budget`, or narrow the join"
+    )]
+    OverBudget {
+        /// The stream that was being read.
+        stream: String,
+        /// The key of the master being joined.
+        key: String,
+        /// What is held, in bytes, about.
+        held: u64,
+        /// The budget in bytes.
+        budget: u64,
+    },
+    /// A broker failed.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The runtime of the run could not be started, or its thread is gone.
+    #[error("the run cannot go on: {what}")]
+    Runtime {
+        /// What happened.
+        what: String,
+        /// Why.
+        #[source]
+        cause: BoxError,
+    },
+}

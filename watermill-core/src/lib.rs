@@ -1,14 +1,32 @@
 //! The engine of watermill.
 
+mod assemble;
 pub mod broker;
+mod engine;
 pub mod error;
 pub mod function;
+mod handle;
+mod join_with;
 mod joined;
 pub mod key;
+mod mill;
+mod plan;
+mod policy;
+pub mod prelude;
 pub mod record;
+mod report;
 pub mod window;
 
+pub use error::{BadCause, BadRecord, BuildError, BuildProblem, RunError};
+pub use handle::{MillHandle, Watch};
+pub use join_with::JoinWith;
 pub use joined::{Group, GroupIter, Joined};
+pub use mill::{DEFAULT_MAX_GROUP, DEFAULT_MEMORY_BUDGET, Mill};
+pub use policy::OnBad;
+pub use report::{EndReason, InputReport, OutputReport, RunReport};
+
+/// A result whose error is a [`RunError`].
+pub type Result<T, E = RunError> = std::result::Result<T, E>;
 
 #[doc(hidden)]
 #[path = "derive_support.rs"]

@@ -159,6 +159,16 @@ impl Places {
         Position { part, next: self.offset(index), number: self.first_number + index as u64, ended: false }
     }
 
+    /// The position behind the whole batch.
+    #[must_use]
+    pub fn tail(&self) -> Position {
+        let count = match &self.offsets {
+            Offsets::From(first) => self.next.saturating_sub(*first),
+            Offsets::Each(all) => all.len() as u64,
+        };
+        Position { next: self.next, number: self.first_number + count, ..self.position(0) }
+    }
+
     /// The place of the record at `index`, for messages. Its number is exact unless a fault stands before it in the batch.
     #[must_use]
     pub fn place(&self, index: usize) -> RecordPlace {

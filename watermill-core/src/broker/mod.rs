@@ -18,6 +18,7 @@
 mod batch;
 mod catalog;
 pub mod codec;
+pub mod memory;
 mod pair;
 mod position;
 

@@ -46,6 +46,8 @@ pub(crate) trait AnyEdge: Send {
     fn low(&self) -> u64;
     /// The size that the group of the left record last sought has reached; `None` where `low` to `high` is not a group.
     fn reached(&self) -> Option<u64>;
+    /// The matches of later left records never start lower than those of this one.
+    fn in_order(&self) -> bool;
     /// Nothing that was taken in can match a later left record.
     fn holds_nothing(&self, right_end: u64) -> bool;
     /// Points `slot`, a `Joined<L, R>`, at the matches of its sole left record.
@@ -122,14 +124,14 @@ where
         self.left_key.key(left.get(at)?).ok().flatten()
     }
 
-    fn seek_typed(&mut self, left: &Tape<L>, right: &Tape<R>, position: u64) -> Seek {
+    fn seek_typed<'t>(&'t mut self, left: &'t Tape<L>, right: &'t Tape<R>, position: u64) -> Seek {
         if let Matching::Lookup = self.matching {
             self.high = right.end();
             return if right.ended().is_some() { Seek::Below(self.high) } else { Seek::Need };
         }
         let Some(record) = left.get(position) else { return Seek::NoKey };
         let Ok(Some(key)) = self.left_key.key(record) else { return Seek::NoKey };
-        let of = |record| self.right_key.key(record).ok().flatten();
+        let of = |record: &'t R| self.right_key.key(record).ok().flatten();
         let mut keyless = false;
         let (low, high, beyond);
         match &self.matching {
@@ -145,7 +147,7 @@ where
                 });
             }
             Matching::Within(interval) => {
-                let place = |r| of(r).map(|k| interval.place(&k, &key));
+                let place = |r: &'t R| of(r).map(|k| interval.place(&k, &key));
                 low = advance(right, self.low, |r| place(r).is_some_and(Ordering::is_ge)).0;
                 let first = self.high.max(low);
                 (high, beyond) = advance(right, first, |r| match place(r) {
@@ -164,7 +166,7 @@ where
                         false
                     }
                 });
-                let in_reach = |r: &R| match reach {
+                let in_reach = |r: &'t R| match reach {
                     Some(reach) => of(r).is_some_and(|k| reach.reaches(&k, &key)),
                     None => true,
                 };
@@ -290,7 +292,7 @@ where
 }
 
 /// The first position from `from` on whose record is `past`, and whether there was one on the tape.
-fn advance<R>(tape: &Tape<R>, from: u64, mut past: impl FnMut(&R) -> bool) -> (u64, bool) {
+fn advance<'t, R>(tape: &'t Tape<R>, from: u64, mut past: impl FnMut(&'t R) -> bool) -> (u64, bool) {
     let mut position = from;
     loop {
         let rest = tape.rest(position);
@@ -383,6 +385,10 @@ where
             (Matching::Equal | Matching::Within(_), Kept::InOrder(_)) => Some(self.high - self.low),
             _ => None,
         }
+    }
+
+    fn in_order(&self) -> bool {
+        matches!(self.intake.kept, Kept::InOrder(_)) && !matches!(self.matching, Matching::Lookup)
     }
 
     fn holds_nothing(&self, right_end: u64) -> bool {

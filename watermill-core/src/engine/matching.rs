@@ -133,9 +133,9 @@ where
 }
 
 /// Two equalities, both of which must hold.
-pub(crate) struct Both<L, R>(pub(crate) Box<dyn Also<L, R>>, pub(crate) Box<dyn Also<L, R>>);
+pub(crate) struct BothAlso<L, R>(pub(crate) std::sync::Arc<dyn Also<L, R>>, pub(crate) std::sync::Arc<dyn Also<L, R>>);
 
-impl<L, R> Also<L, R> for Both<L, R> {
+impl<L, R> Also<L, R> for BothAlso<L, R> {
     fn left(&self, record: &L) -> Option<u64> {
         Some(self.0.left(record)?.rotate_left(17) ^ self.1.left(record)?)
     }

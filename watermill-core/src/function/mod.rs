@@ -37,5 +37,5 @@ pub(crate) use inject::Injections;
 pub(crate) use master::{MasterSlot, Single};
 pub(crate) use out::{AnyOut, AnyOutlet, PortSpec};
 pub(crate) use outcome::Control;
-pub(crate) use param::{OutRef, ParamKind, ParamNeeds, ParamSpec, Slot};
+pub(crate) use param::{OutRef, ParamKind, ParamNeeds, ParamSpec};
 pub(crate) use stage::{AnyFunction, AsyncFunction, CallResult, Called, LaneFunction, Stage, SyncFunction};

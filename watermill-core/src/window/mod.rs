@@ -1,13 +1,183 @@
-//! Windows.
+//! Windows: several masters in one call.
 
-/// Bounds of the window of a call, and why it closed.
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::engine::{KeyCheck, RoleCheck, Rule, Tape, describe};
+use crate::key::{KeyExpr, KeyValue};
+use crate::record::StreamRecord;
+
+/// How masters are put together for a function that takes `&[M]`.
+///
+/// Only masters that the joins keep are in a window. An open window is emitted at the end of the stream.
+pub struct Window<M> {
+    rule: Arc<dyn WindowRule<M>>,
+    pub(crate) text: String,
+    pub(crate) mistake: Option<String>,
+}
+
+impl<M: StreamRecord> Window<M> {
+    /// Neighbours with an equal key: `Window::by(Reading::fields().time / 60)`. The key needs no order: whenever it
+    /// changes, a new window begins.
+    #[must_use]
+    pub fn by<E: KeyExpr<M>>(key: E) -> Self {
+        let text = format!("window by {}", describe::<M, E>(&key));
+        Self { rule: Arc::new(ByKey(Arc::new(key))), text, mistake: None }
+    }
+
+    /// A number of masters; only the last window may be smaller. Zero is a [`BuildError`](crate::BuildError).
+    #[must_use]
+    pub fn count(masters: usize) -> Self {
+        let mistake = (masters == 0).then(|| "a window of 0 masters would never close".to_owned());
+        Self { rule: Arc::new(ByCount(masters)), text: format!("window of {masters}"), mistake }
+    }
+
+    pub(crate) fn open(&self) -> Box<dyn AnyWindow> {
+        self.rule.open()
+    }
+
+    /// The check of the window's key, a `Box<dyn RoleCheck<M>>`.
+    pub(crate) fn check(&self) -> Option<Box<dyn Any + Send>> {
+        self.rule.check().map(|check| Box::new(check) as Box<dyn Any + Send>)
+    }
+}
+
+impl<M> fmt::Debug for Window<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+trait WindowRule<M>: Send + Sync {
+    fn open(&self) -> Box<dyn AnyWindow>;
+    fn check(&self) -> Option<Box<dyn RoleCheck<M>>>;
+}
+
+/// The state of a window on one lane. Tapes come as `&Tape<M>`.
+pub(crate) trait AnyWindow: Send {
+    /// The window that holds masters already closes before the one at `position` comes in.
+    fn closes_before(&mut self, tape: &dyn Any, position: u64) -> bool;
+    /// The master at `position` comes in as the `count`th.
+    fn came_in(&mut self, tape: &dyn Any, position: u64, count: usize);
+    /// The window closes now.
+    fn is_full(&self, count: usize) -> bool;
+    /// Why it closes when it does so by itself.
+    fn reason(&self) -> CloseReason;
+}
+
+struct ByCount(usize);
+
+impl<M> WindowRule<M> for ByCount {
+    fn open(&self) -> Box<dyn AnyWindow> {
+        Box::new(Self(self.0))
+    }
+
+    fn check(&self) -> Option<Box<dyn RoleCheck<M>>> {
+        None
+    }
+}
+
+impl AnyWindow for ByCount {
+    fn closes_before(&mut self, _: &dyn Any, _: u64) -> bool {
+        false
+    }
+
+    fn came_in(&mut self, _: &dyn Any, _: u64, _: usize) {}
+
+    fn is_full(&self, count: usize) -> bool {
+        count >= self.0
+    }
+
+    fn reason(&self) -> CloseReason {
+        CloseReason::Full
+    }
+}
+
+struct ByKey<E>(Arc<E>);
+
+impl<M: StreamRecord, E: KeyExpr<M>> WindowRule<M> for ByKey<E> {
+    fn open(&self) -> Box<dyn AnyWindow> {
+        Box::new(OpenByKey::<M, E> { key: Arc::clone(&self.0), current: None })
+    }
+
+    fn check(&self) -> Option<Box<dyn RoleCheck<M>>> {
+        Some(Box::new(KeyCheck::new(Arc::clone(&self.0), Rule::Valid)))
+    }
+}
+
+struct OpenByKey<M, E: KeyExpr<M>> {
+    key: Arc<E>,
+    /// The key of the window; `None` is a key like any other here.
+    current: Option<E::Value>,
+}
+
+impl<M: StreamRecord, E: KeyExpr<M>> AnyWindow for OpenByKey<M, E> {
+    fn closes_before(&mut self, tape: &dyn Any, position: u64) -> bool {
+        let Some(record) = tape.downcast_ref::<Tape<M>>().and_then(|tape| tape.get(position)) else {
+            return false;
+        };
+        let key = self.key.key(record).ok().flatten();
+        let current = self.current.as_ref().and_then(|current| current.view().ok().flatten());
+        key != current
+    }
+
+    fn came_in(&mut self, tape: &dyn Any, position: u64, count: usize) {
+        if count > 1 {
+            return;
+        }
+        let record = tape.downcast_ref::<Tape<M>>().and_then(|tape| tape.get(position));
+        self.current = record
+            .and_then(|record| self.key.key(record).ok().flatten())
+            .map(|key| E::Value::detach(&key));
+    }
+
+    fn is_full(&self, _: usize) -> bool {
+        false
+    }
+
+    fn reason(&self) -> CloseReason {
+        CloseReason::KeyChanged
+    }
+}
+
+/// Why a window closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The next master has another window key.
+    KeyChanged,
+    /// It holds as many masters as it can.
+    Full,
+    /// There are no more masters.
+    EndOfStream,
+}
+
+/// The window of a call: how many windows there were before, and why it closed. Taken as `&WindowInfo`.
 #[derive(Debug, Clone)]
 pub struct WindowInfo {
-    count: usize,
+    index: u64,
+    reason: CloseReason,
 }
+
 impl WindowInfo {
-    pub(crate) fn new() -> Self { Self { count: 0 } }
-    /// How many.
+    pub(crate) fn new() -> Self {
+        Self { index: 0, reason: CloseReason::EndOfStream }
+    }
+
+    pub(crate) fn set(&mut self, index: u64, reason: CloseReason) {
+        (self.index, self.reason) = (index, reason);
+    }
+
+    /// The number of this window on its lane in this run, from 0.
     #[must_use]
-    pub fn len(&self) -> usize { self.count }
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Why it closed.
+    #[must_use]
+    pub fn reason(&self) -> CloseReason {
+        self.reason
+    }
 }

@@ -1,0 +1,105 @@
+//! From a plan to a lane that can run: sources, sinks and the function are put together here, typed once each.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::broker::{AnySink, AnySource, Committer};
+use crate::engine::lane::{LaneRun, Port};
+use crate::engine::walk::{Limits, Walk, WalkEdge, WalkNode};
+use crate::engine::{MakeNode, NodeParts};
+use crate::function::{AnyFunction, Injections, ParamNeeds};
+use crate::handle::Control;
+use crate::plan::Plan;
+use crate::policy::OnBad;
+use crate::window::AnyWindow;
+
+/// What all lanes of a mill share.
+pub(crate) struct Assembly<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) function: &'a dyn AnyFunction,
+    pub(crate) injected: &'a Injections,
+    pub(crate) limits: Limits,
+    pub(crate) make_master: MakeNode,
+    /// For each node what is done with its bad records.
+    pub(crate) on_bad: Vec<OnBad>,
+}
+
+impl Assembly<'_> {
+    /// One lane; `None` when a source or sink is of another type than the one it was asked for.
+    pub(crate) fn lane(
+        &self,
+        sources: Vec<AnySource>,
+        sinks: Vec<AnySink>,
+        committer: Box<dyn Committer>,
+        window: Option<(Box<dyn AnyWindow>, Option<Box<dyn Any + Send>>)>,
+        steering: &Arc<Control>,
+    ) -> Option<LaneRun> {
+        let plan = self.plan;
+        let windowed = window.is_some();
+        let (window, window_check) = match window {
+            Some((window, check)) => (Some(window), check),
+            None => (None, None),
+        };
+        let mut checks: Vec<Vec<Box<dyn Any + Send>>> = plan.nodes.iter().map(|_| Vec::new()).collect();
+        checks[0].extend(window_check);
+        for edge in &plan.edges {
+            checks[edge.right].extend(edge.spec.typed.right_checks());
+            checks[edge.left].extend(edge.spec.typed.left_checks());
+        }
+        let mut nodes = Vec::with_capacity(plan.nodes.len());
+        let mut total = Some(0);
+        if sources.len() != plan.nodes.len() || sinks.len() != plan.ports.len() {
+            return None;
+        }
+        for (index, (source, checks)) in sources.into_iter().zip(checks).enumerate() {
+            let node = &plan.nodes[index];
+            let make = match node.parent {
+                None => self.make_master,
+                Some(edge) => plan.edges[edge].spec.make_node,
+            };
+            let parts = NodeParts {
+                stream: Arc::from(node.stream.as_str()),
+                source,
+                checks,
+                leaving: windowed && index == 0,
+                on_bad: self.on_bad.get(index).copied().unwrap_or_default(),
+            };
+            let typed = make(parts)?;
+            total = total.zip(typed.size()).map(|(sum, size)| sum + size);
+            nodes.push(WalkNode::new(typed, node.stream.clone(), node.parent));
+        }
+        let mut edges = Vec::with_capacity(plan.edges.len());
+        for (index, edge) in plan.edges.iter().enumerate() {
+            nodes[edge.left].children.push(index);
+            let filtered = plan.edges.iter().any(|below| below.left == edge.right);
+            edges.push(WalkEdge::new(
+                edge.spec.typed.edge(filtered),
+                edge.left,
+                edge.right,
+                edge.spec.keep,
+                edge.slot,
+            ));
+        }
+        let stage = self.function.stage(&ParamNeeds { values: self.injected, names: &plan.names })?;
+        let mut ports = Vec::with_capacity(plan.ports.len());
+        for (port, sink) in plan.ports.iter().zip(sinks) {
+            ports.push(Port {
+                stream: port.spec.record.to_string(),
+                param: port.param,
+                outlet: (port.spec.outlet)(sink)?,
+                ended: false,
+            });
+        }
+        let kinds: Vec<_> = plan.params.iter().map(|param| param.kind.clone()).collect();
+        steering.publish(|watch| watch.total = total);
+        Some(LaneRun {
+            function: plan.function.clone(),
+            windowed,
+            walk: Walk::new(nodes, edges, &kinds, window, self.limits),
+            stage,
+            ports,
+            committer,
+            steering: Arc::clone(steering),
+        })
+    }
+}

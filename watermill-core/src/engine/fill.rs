@@ -1,0 +1,155 @@
+//! Filling the slots of a call: the part of the walk that hands records over to the function.
+
+use super::walk::{Step, Walk};
+use crate::function::Stage;
+use crate::window::{CloseReason, WindowInfo};
+
+impl Walk {
+    /// Points the stage at one master and its matches.
+    pub(super) fn fill_single(&mut self, stage: &mut dyn Stage, position: u64) {
+        self.nodes[0].node.put_single(stage.master(), position);
+        for edge in &self.edges {
+            let Some((param, part)) = edge.slot else { continue };
+            let Some(joined) = stage.param(param) else { continue };
+            if edge.left == 0 {
+                let Some(span) = edge.spans.get(position) else { continue };
+                let (left, right) = (self.nodes[0].node.tape(), self.nodes[edge.right].node.tape());
+                edge.edge.fill_sole(joined.as_any(), part, left, right, position, span);
+            } else {
+                edge.edge.clear(joined.as_any(), part);
+            }
+        }
+        for &param in &self.meta {
+            if let Some(meta) = stage.param(param) {
+                self.nodes[0].node.push_meta(meta.as_any(), position, true);
+            }
+        }
+        if self.deep {
+            for node in &mut self.nodes {
+                node.members_seen.clear();
+            }
+        }
+        self.follow(stage, position);
+        self.finish_below(stage);
+    }
+
+    /// Adds one master and its matches to the window.
+    pub(super) fn fill_window(&mut self, stage: &mut dyn Stage, position: u64) {
+        let Some(window) = &mut self.window else { return };
+        window.count += 1;
+        window.rule.came_in(self.nodes[0].node.tape(), position, window.count);
+        let first = window.count == 1;
+        for &param in &self.meta {
+            if let Some(meta) = stage.param(param) {
+                self.nodes[0].node.push_meta(meta.as_any(), position, first);
+            }
+        }
+        for edge in &self.edges {
+            let (Some((param, part)), true) = (edge.slot, edge.left == 0) else { continue };
+            if let (Some(joined), Some(span)) = (stage.param(param), edge.spans.get(position)) {
+                edge.edge.fill_window(joined.as_any(), part, self.nodes[edge.right].node.tape(), span);
+            }
+        }
+        self.follow(stage, position);
+        self.nodes[0].node.move_into(stage.master(), position);
+    }
+
+    /// Marks all that takes part in the call of this master, and fills the joins below the root's.
+    fn follow(&mut self, stage: &mut dyn Stage, position: u64) {
+        self.nodes[0].marks.mark(position);
+        for edge in &self.edges {
+            let in_order = edge.edge.in_order();
+            if edge.left == 0 {
+                let right = &mut self.nodes[edge.right];
+                let Some(span) = edge.spans.get(position) else { continue };
+                if in_order && !span.listed {
+                    right.marks.mark_run(span.low, span.high);
+                } else {
+                    for at in span.positions() {
+                        right.marks.mark(at);
+                    }
+                }
+                if !right.children.is_empty() {
+                    right.members.clear();
+                    right.members.extend(span.positions());
+                    let seen = &mut right.members_seen;
+                    right.members.retain(|at| seen.insert(*at));
+                }
+                continue;
+            }
+            let members = std::mem::take(&mut self.nodes[edge.left].members);
+            self.nodes[edge.right].members.clear();
+            for &at in &members {
+                let Some(span) = edge.spans.get(at) else { continue };
+                if let Some((param, part)) = edge.slot
+                    && let Some(joined) = stage.param(param)
+                {
+                    let (left, right) = (self.nodes[edge.left].node.tape(), self.nodes[edge.right].node.tape());
+                    edge.edge.fill_below(joined.as_any(), part, left, right, at, span);
+                }
+                let right = &mut self.nodes[edge.right];
+                for at in span.positions() {
+                    right.marks.mark(at);
+                    if !right.children.is_empty() && right.members_seen.insert(at) {
+                        right.members.push(at);
+                    }
+                }
+            }
+            self.nodes[edge.left].members = members;
+        }
+    }
+
+    fn finish_below(&self, stage: &mut dyn Stage) {
+        for edge in &self.edges {
+            if let (Some((param, part)), true) = (edge.slot, edge.left != 0)
+                && let Some(joined) = stage.param(param)
+            {
+                edge.edge.finish(joined.as_any(), part);
+            }
+        }
+    }
+
+    /// Remembers where every stream stands as a window opens: an open window holds all of them back.
+    pub(super) fn hold_back(&mut self) {
+        self.release();
+        for node in 1..self.nodes.len() {
+            let from = self.needed_from(node);
+            self.nodes[node].window_floor = Some(from);
+        }
+    }
+
+    pub(super) fn close_window(&mut self, stage: &mut dyn Stage, reason: CloseReason) -> Step {
+        self.finish_below(stage);
+        stage.place_masters();
+        let Some(window) = &mut self.window else { return Step::Call };
+        window.called = true;
+        for &param in &self.info {
+            if let Some(info) =
+                stage.param(param).and_then(|slot| slot.as_any().downcast_mut::<WindowInfo>())
+            {
+                info.set(window.index, reason);
+            }
+        }
+        window.index += 1;
+        Step::Call
+    }
+
+    /// Empties the window after its call.
+    pub(super) fn clear_window(&mut self, stage: &mut dyn Stage) {
+        self.nodes[0].node.clear_window(stage.master());
+        for edge in &self.edges {
+            if let Some((param, part)) = edge.slot
+                && let Some(joined) = stage.param(param)
+            {
+                edge.edge.clear(joined.as_any(), part);
+            }
+        }
+        for node in &mut self.nodes {
+            node.window_floor = None;
+            node.members_seen.clear();
+        }
+        if let Some(window) = &mut self.window {
+            (window.called, window.count) = (false, 0);
+        }
+    }
+}

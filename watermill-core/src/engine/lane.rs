@@ -1,0 +1,261 @@
+//! The lane: feeds one walk, calls the function, hands results to the sinks, and commits.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::walk::{Step, Walk, WalkEnd};
+use crate::broker::{BoxFuture, Checkpoint, Committer};
+use crate::error::{BoxError, RunError};
+use crate::function::{AnyOut, AnyOutlet, Called, Control, OutRef, Stage};
+use crate::handle::Control as Steering;
+use crate::report::{EndReason, InputReport, OutputReport, RunReport};
+
+/// Results are handed to the sinks at the latest when this many wait, and whenever an input has to be waited for.
+const FLUSH_AT: usize = 4096;
+
+/// How often, in calls, results are collected and a stop is looked for.
+const CALLS_BETWEEN_LOOKS: u32 = 512;
+
+/// A result stream of the function.
+pub(crate) struct Port {
+    pub(crate) stream: String,
+    /// Which parameter writes it; `None` is the return value.
+    pub(crate) param: Option<usize>,
+    pub(crate) outlet: Box<dyn AnyOutlet>,
+    pub(crate) ended: bool,
+}
+
+/// Everything one lane runs with.
+pub(crate) struct LaneRun {
+    pub(crate) function: String,
+    pub(crate) windowed: bool,
+    pub(crate) walk: Walk,
+    pub(crate) stage: Box<dyn Stage>,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) committer: Box<dyn Committer>,
+    pub(crate) steering: Arc<Steering>,
+}
+
+impl LaneRun {
+    /// Walks to the end.
+    pub(crate) async fn run(mut self) -> Result<RunReport, RunError> {
+        let started = Instant::now();
+        match self.walk_all().await {
+            Ok((calls, end)) => {
+                let finished = end != EndReason::Stopped;
+                self.commit(finished).await?;
+                let report = self.report(calls, end, started);
+                self.steering.publish(|watch| watch.report = Some(report.clone()));
+                Ok(report)
+            }
+            Err(error) => {
+                if let Err(abort) = self.committer.abort().await {
+                    tracing::warn!(
+                        target: "watermill",
+                        error = &abort as &dyn std::error::Error,
+                        "the outputs of a failed run could not be dropped"
+                    );
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn walk_all(&mut self) -> Result<(u64, EndReason), RunError> {
+        let mut calls = 0_u64;
+        let mut until_look = CALLS_BETWEEN_LOOKS;
+        let mut progress = 0;
+        let out_params: Vec<usize> = self.ports.iter().filter_map(|port| port.param).collect();
+        loop {
+            match self.walk.step(&mut *self.stage)? {
+                Step::Call => {
+                    let result = match self.stage.call() {
+                        Called::Done(result) => result,
+                        Called::Pending(future) => future.await,
+                    };
+                    calls += 1;
+                    let control = match result {
+                        Ok(control) => control,
+                        Err(cause) => return Err(self.failed(cause)),
+                    };
+                    if !out_params.is_empty() && self.look_at_outs(&out_params)? {
+                        return Ok((calls, EndReason::Function));
+                    }
+                    if control == Control::End {
+                        return Ok((calls, EndReason::Function));
+                    }
+                    until_look -= 1;
+                    if until_look == 0 {
+                        until_look = CALLS_BETWEEN_LOOKS;
+                        self.hand_over(FLUSH_AT).await?;
+                        if self.steering.should_stop() {
+                            return Ok((calls, EndReason::Stopped));
+                        }
+                    }
+                }
+                Step::Need(node) => {
+                    self.hand_over(1).await?;
+                    self.publish(calls, progress, Some(node));
+                    let loaded = {
+                        let load = self.walk.nodes[node].node.load();
+                        match or_stop(load, &self.steering).await {
+                            Some(loaded) => loaded?,
+                            None => return Ok((calls, EndReason::Stopped)),
+                        }
+                    };
+                    progress += loaded.progress;
+                    self.check_budget(node)?;
+                }
+                Step::Done(WalkEnd::MasterEnded) => {
+                    let marked = self.walk.nodes[0].node.marked();
+                    let stream = self.walk.nodes[0].stream.clone();
+                    return Ok((calls, EndReason::InputEnded { stream, marked }));
+                }
+                Step::Done(WalkEnd::RightEnded(node)) => {
+                    let marked = self.walk.nodes[node].node.marked();
+                    let stream = self.walk.nodes[node].stream.clone();
+                    return Ok((calls, EndReason::InputEnded { stream, marked }));
+                }
+            }
+        }
+    }
+
+    /// Whether every result stream has ended; an error when one was written to after its end.
+    fn look_at_outs(&mut self, out_params: &[usize]) -> Result<bool, RunError> {
+        let mut all_ended = self.ports.len() == out_params.len();
+        for param in out_params {
+            let Some(OutRef(out)) = self.stage.param(*param).and_then(|slot| slot.as_out()) else { continue };
+            if out.wrote_late() {
+                let text = "it wrote to a result stream that it had ended with `end()`";
+                return Err(self.failed(text.into()));
+            }
+            all_ended &= out.has_ended();
+        }
+        Ok(all_ended)
+    }
+
+    #[cold]
+    fn failed(&mut self, cause: BoxError) -> RunError {
+        let (position, master) = self.walk.call_place();
+        let key = if self.windowed { None } else { self.walk.key_text(position) };
+        self.stage.returned().roll_back();
+        for port in &self.ports {
+            if let Some(OutRef(out)) =
+                port.param.and_then(|param| self.stage.param(param)).and_then(|slot| slot.as_out())
+            {
+                out.roll_back();
+            }
+        }
+        RunError::Function { function: self.function.clone(), master, key, cause }
+    }
+
+    /// Collects what calls wrote, and gives it to the sinks where at least `least` results wait.
+    async fn hand_over(&mut self, least: usize) -> Result<(), RunError> {
+        for port in &mut self.ports {
+            match port.param {
+                None => port.outlet.collect(self.stage.returned()),
+                Some(param) => {
+                    if let Some(OutRef(out)) = self.stage.param(param).and_then(|slot| slot.as_out()) {
+                        port.ended |= out.has_ended();
+                        port.outlet.collect(out);
+                    }
+                }
+            }
+            if port.outlet.waiting() >= least {
+                port.outlet.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, finished: bool) -> Result<(), RunError> {
+        self.hand_over(1).await?;
+        let checkpoint = Checkpoint {
+            positions: self.walk.positions(),
+            finished,
+            ended_outputs: self.ports.iter().map(|port| finished || port.ended).collect(),
+        };
+        self.committer.commit(&checkpoint).await?;
+        Ok(())
+    }
+
+    fn check_budget(&self, node: usize) -> Result<(), RunError> {
+        let (held, budget) = (self.walk.held(), self.walk.limits.budget);
+        if held <= budget {
+            return Ok(());
+        }
+        Err(RunError::OverBudget {
+            stream: self.walk.nodes[node].stream.clone(),
+            key: self.walk.key_text(self.walk.next_master()).unwrap_or_else(|| "none".to_owned()),
+            held,
+            budget,
+        })
+    }
+
+    fn publish(&mut self, calls: u64, progress: u64, waiting: Option<usize>) {
+        let inputs = if self.steering.wants_details() { Some(self.inputs()) } else { None };
+        let positions = inputs.as_ref().map(|_| self.walk.positions());
+        let results = self.ports.iter().map(|port| port.outlet.total()).sum();
+        let waiting_for = waiting.map(|node| self.walk.nodes[node].stream.clone());
+        self.steering.publish(|watch| {
+            (watch.calls, watch.results, watch.progress) = (calls, results, progress);
+            watch.waiting_for = waiting_for;
+            if let (Some(inputs), Some(positions)) = (inputs, positions) {
+                (watch.inputs, watch.positions) = (inputs, positions);
+            }
+        });
+    }
+
+    fn inputs(&self) -> Vec<InputReport> {
+        self.walk
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(node, state)| {
+                let (read, skipped) = state.node.counts();
+                let (matched, pending) = self.walk.matched_and_pending(node);
+                InputReport {
+                    stream: state.stream.clone(),
+                    records: read + skipped,
+                    matched,
+                    unmatched: read - matched - pending,
+                    skipped,
+                    dead_lettered: 0,
+                    pending,
+                }
+            })
+            .collect()
+    }
+
+    fn report(&self, calls: u64, end: EndReason, started: Instant) -> RunReport {
+        let outputs: Vec<OutputReport> = self
+            .ports
+            .iter()
+            .map(|port| OutputReport { stream: port.stream.clone(), records: port.outlet.total() })
+            .collect();
+        RunReport {
+            function: self.function.clone(),
+            inputs: self.inputs(),
+            results: outputs.iter().map(|output| output.records).sum(),
+            outputs,
+            calls,
+            elapsed: started.elapsed(),
+            end,
+        }
+    }
+}
+
+/// Waits for `future`, or for a request to stop: then `None`.
+async fn or_stop<T>(mut future: BoxFuture<'_, T>, steering: &Steering) -> Option<T> {
+    let mut stopped = pin!(steering.stopped());
+    poll_fn(|context| {
+        if let Poll::Ready(value) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(value));
+        }
+        stopped.as_mut().poll(context).map(|()| None)
+    })
+    .await
+}

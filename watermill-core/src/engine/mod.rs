@@ -1,0 +1,23 @@
+//! The engine: cursors and merges, the walk of the join tree, and the loop that feeds it.
+//!
+//! From the inside out: a [`Tape`] holds the batches of one stream; an [`Edge`] finds the right records that match a left one; the
+//! [`walk`] asks the edges of a tree about one master after the other, without ever waiting; the [`lane`] reads what the walk
+//! needs, calls the function, and commits. Only the lane knows of brokers and waiting.
+
+mod also_index;
+mod check;
+mod edge;
+mod fill;
+pub(crate) mod lane;
+mod marks;
+mod matching;
+mod node;
+mod span;
+mod tape;
+pub(crate) mod walk;
+
+pub(crate) use check::{KeyCheck, RoleCheck, Rule, describe};
+pub(crate) use edge::{AnyEdge, Edge};
+pub(crate) use matching::{Also, AlsoKeys, BothAlso, Bounds, Matching, Tolerance};
+pub(crate) use node::{AnyNode, MakeNode, NodeParts, make_node};
+pub(crate) use tape::Tape;

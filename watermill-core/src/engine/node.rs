@@ -1,0 +1,316 @@
+//! A stream in the join tree: its source, its tape, and the checks of its roles.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use super::check::RoleCheck;
+use super::tape::Tape;
+use crate::broker::{AnySource, Batch, BoxFuture, Fault, Offsets, Places, Position, Source};
+use crate::error::{BadRecord, RunError};
+use crate::function::{Meta, RecordMeta, Single};
+use crate::policy::OnBad;
+use crate::record::StreamRecord;
+
+/// What loading a batch came to, for the accounting.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Loaded {
+    pub(crate) progress: u64,
+}
+
+/// A stream whose type the walk does not know.
+pub(crate) trait AnyNode: Send {
+    /// The `Tape<R>`.
+    fn tape(&self) -> &dyn Any;
+    /// The position behind the last record that was read.
+    fn end(&self) -> u64;
+    /// The stream has ended; there is nothing behind [`AnyNode::end`].
+    fn ended(&self) -> bool;
+    /// The stream ended with its mark.
+    fn marked(&self) -> bool;
+    /// Reads a batch. Dropping the future loses nothing.
+    fn load(&mut self) -> BoxFuture<'_, Result<Loaded, RunError>>;
+    /// A bad record stands behind the last one on the tape, so nothing more is read.
+    fn is_broken(&self) -> bool;
+    /// The bad record that the walk has reached.
+    fn take_fault(&mut self) -> Option<Box<BadRecord>>;
+    /// Lets go of the batches before `position`.
+    fn release(&mut self, position: u64);
+    /// Where the record at `position` stood, for a checkpoint.
+    fn storage_position(&self, position: u64) -> Position;
+    /// Where it stood, for messages.
+    fn place_text(&self, position: u64) -> String;
+    /// The memory held by the tape, in bytes.
+    fn bytes(&self) -> u64;
+    /// Records let in, and records skipped as bad.
+    fn counts(&self) -> (u64, u64);
+    /// The size of the whole stream, where it is known.
+    fn size(&self) -> Option<u64>;
+    /// Points a `Single<R>` at the record.
+    fn put_single(&self, slot: &mut dyn Any, position: u64);
+    /// Moves the record into a `Vec<R>`.
+    fn move_into(&mut self, slot: &mut dyn Any, position: u64);
+    /// How many records a `Vec<R>` holds; empties it on request.
+    fn window_len(&self, slot: &mut dyn Any) -> usize;
+    /// Empties a `Vec<R>`.
+    fn clear_window(&self, slot: &mut dyn Any);
+    /// Adds the record's place to a `Meta<R>`, emptied first on request.
+    fn push_meta(&self, slot: &mut dyn Any, position: u64, clear: bool);
+}
+
+/// What a stream is made from, apart from its type.
+pub(crate) struct NodeParts {
+    pub(crate) stream: Arc<str>,
+    pub(crate) source: AnySource,
+    /// Each a `Box<dyn RoleCheck<R>>`.
+    pub(crate) checks: Vec<Box<dyn Any + Send>>,
+    /// The records leave one by one, into windows.
+    pub(crate) leaving: bool,
+    pub(crate) on_bad: OnBad,
+}
+
+/// Makes a stream of the right type; `None` when a part is of another type, which the plan rules out.
+pub(crate) type MakeNode = fn(NodeParts) -> Option<Box<dyn AnyNode>>;
+
+pub(crate) fn make_node<R: StreamRecord>(parts: NodeParts) -> Option<Box<dyn AnyNode>> {
+    let checks = parts
+        .checks
+        .into_iter()
+        .map(|check| check.downcast::<Box<dyn RoleCheck<R>>>().ok().map(|check| *check))
+        .collect::<Option<Vec<_>>>()?;
+    Some(Box::new(Node {
+        stream: parts.stream,
+        source: parts.source.typed::<R>()?,
+        tape: Tape::new(parts.leaving),
+        checks,
+        on_bad: parts.on_bad,
+        fault: None,
+        read: 0,
+        skipped: 0,
+        marked: false,
+    }))
+}
+
+struct Node<R> {
+    stream: Arc<str>,
+    source: Box<dyn Source<R>>,
+    tape: Tape<R>,
+    checks: Vec<Box<dyn RoleCheck<R>>>,
+    on_bad: OnBad,
+    fault: Option<Box<BadRecord>>,
+    read: u64,
+    skipped: u64,
+    marked: bool,
+}
+
+impl<R: StreamRecord> Node<R> {
+    /// The first record of `records` that breaks a rule of any role.
+    fn first_bad(&self, records: &[R]) -> Option<(usize, BadCauseOf)> {
+        let mut first: Option<(usize, BadCauseOf)> = None;
+        for (role, check) in self.checks.iter().enumerate() {
+            let upto = first.as_ref().map_or(records.len(), |(index, _)| *index);
+            if let Some((index, cause)) = check.first_bad(&records[..upto]) {
+                first = Some((index, BadCauseOf { role, cause }));
+            }
+        }
+        first
+    }
+
+    fn accept(&mut self, records: &[R]) {
+        for check in &mut self.checks {
+            check.accept(records);
+        }
+    }
+
+    /// Puts a batch on the tape, up to the first bad record or without the bad ones, as the policy says.
+    fn admit(&mut self, batch: Batch<R>) {
+        let Batch { records, places, faults, end, bytes, .. } = batch;
+        let bad = self.first_bad(&records);
+        if faults.is_empty() && bad.is_none() {
+            self.accept(&records);
+            self.push(records, places, bytes);
+        } else {
+            self.admit_slowly(records, places, faults, bytes);
+        }
+        if self.fault.is_none() && let Some(end) = end {
+            self.marked = end == crate::broker::InputEnd::Mark;
+            self.tape.set_ended(end);
+        }
+    }
+
+    fn push(&mut self, records: Vec<R>, places: Places, bytes: u64) {
+        self.read += records.len() as u64;
+        let tail = places.tail();
+        self.tape.push(records, places, bytes, tail);
+    }
+
+    /// Record by record: only batches with something bad in them come here.
+    fn admit_slowly(&mut self, records: Vec<R>, mut places: Places, faults: Vec<Fault>, bytes: u64) {
+        let all = places.clone();
+        let mut kept = Vec::with_capacity(records.len());
+        let mut offsets = Vec::with_capacity(records.len());
+        let mut indexes = Vec::with_capacity(records.len());
+        let mut faults = faults.into_iter().peekable();
+        let count = records.len();
+        let mut stopped_at = None;
+        let mut records = records.into_iter().enumerate();
+        for index in 0..=count {
+            while let Some(fault) = faults.next_if(|fault| fault.before <= index) {
+                if self.on_bad == OnBad::Skip && fault.recoverable {
+                    self.skip(&fault.error);
+                } else {
+                    stopped_at = Some(fault.error.place.offset);
+                    self.fault = Some(fault.error);
+                    break;
+                }
+            }
+            if self.fault.is_some() {
+                break;
+            }
+            let Some((_, record)) = records.next() else { break };
+            if let Some((_, BadCauseOf { role, cause })) = self.first_bad(std::slice::from_ref(&record)) {
+                let error = Box::new(BadRecord {
+                    stream: self.stream.to_string(),
+                    place: all.place(index),
+                    key: self.checks.get(role).map(|check| check.text(&record)),
+                    excerpt: None,
+                    cause,
+                });
+                if self.on_bad == OnBad::Skip {
+                    self.skip(&error);
+                    continue;
+                }
+                stopped_at = Some(error.place.offset);
+                self.fault = Some(error);
+                break;
+            }
+            self.accept(std::slice::from_ref(&record));
+            kept.push(record);
+            offsets.push(all.offset(index));
+            indexes.push(index);
+        }
+        places.offsets = Offsets::Each(offsets);
+        places.timestamps = pick(all.timestamps, &indexes);
+        places.headers = pick(all.headers, &indexes);
+        if let Some(offset) = stopped_at {
+            places.next = offset;
+        }
+        self.push(kept, places, bytes);
+    }
+
+    fn skip(&mut self, error: &BadRecord) {
+        self.skipped += 1;
+        tracing::warn!(
+            target: "watermill",
+            stream = %self.stream,
+            error = error as &dyn std::error::Error,
+            "bad record skipped"
+        );
+    }
+}
+
+/// A cause and the role whose rule was broken.
+struct BadCauseOf {
+    role: usize,
+    cause: crate::error::BadCause,
+}
+
+fn pick<T: Clone>(all: Option<Vec<T>>, indexes: &[usize]) -> Option<Vec<T>> {
+    all.map(|all| indexes.iter().filter_map(|index| all.get(*index).cloned()).collect())
+}
+
+impl<R: StreamRecord> AnyNode for Node<R> {
+    fn tape(&self) -> &dyn Any {
+        &self.tape
+    }
+
+    fn end(&self) -> u64 {
+        self.tape.end()
+    }
+
+    fn ended(&self) -> bool {
+        self.tape.ended().is_some()
+    }
+
+    fn marked(&self) -> bool {
+        self.marked
+    }
+
+    fn load(&mut self) -> BoxFuture<'_, Result<Loaded, RunError>> {
+        Box::pin(async move {
+            let batch = self.source.next().await?;
+            let loaded = Loaded { progress: batch.progress };
+            self.admit(batch);
+            Ok(loaded)
+        })
+    }
+
+    fn is_broken(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    fn take_fault(&mut self) -> Option<Box<BadRecord>> {
+        self.fault.take()
+    }
+
+    fn release(&mut self, position: u64) {
+        self.tape.release(position);
+    }
+
+    fn storage_position(&self, position: u64) -> Position {
+        self.tape.storage_position(position)
+    }
+
+    fn place_text(&self, position: u64) -> String {
+        match self.tape.places(position) {
+            Some((places, index)) => format!("`{}`, {}", self.stream, places.place(index)),
+            None => format!("`{}`", self.stream),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.tape.bytes()
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        (self.read, self.skipped)
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.source.size()
+    }
+
+    fn put_single(&self, slot: &mut dyn Any, position: u64) {
+        if let Some(slot) = slot.downcast_mut::<Single<R>>()
+            && let Some((batch, index)) = self.tape.shared(position)
+        {
+            slot.set(batch, index);
+        }
+    }
+
+    fn move_into(&mut self, slot: &mut dyn Any, position: u64) {
+        if let Some(window) = slot.downcast_mut::<Vec<R>>() {
+            window.extend(self.tape.take(position));
+        }
+    }
+
+    fn window_len(&self, slot: &mut dyn Any) -> usize {
+        slot.downcast_ref::<Vec<R>>().map_or(0, Vec::len)
+    }
+
+    fn clear_window(&self, slot: &mut dyn Any) {
+        if let Some(window) = slot.downcast_mut::<Vec<R>>() {
+            window.clear();
+        }
+    }
+
+    fn push_meta(&self, slot: &mut dyn Any, position: u64, clear: bool) {
+        let Some(meta) = slot.downcast_mut::<Meta<R>>() else { return };
+        if clear {
+            meta.clear();
+            meta.set_stream(&self.stream);
+        }
+        if let Some((places, index)) = self.tape.places(position) {
+            meta.push(RecordMeta::new(Arc::clone(places), index));
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The walk: one master after the other through the join tree. Plain synchronous code; when a stream has to be read first, it
+//! says which one and is called again.
+
+use std::collections::HashSet;
+
+use super::edge::{AnyEdge, Seek};
+use super::marks::Marks;
+use super::node::AnyNode;
+use super::span::SpanTable;
+use crate::broker::Position;
+use crate::error::RunError;
+use crate::function::{ParamKind, Stage};
+use crate::join_with::Keep;
+use crate::window::{AnyWindow, CloseReason};
+
+/// One stream of the tree.
+pub(crate) struct WalkNode {
+    pub(crate) node: Box<dyn AnyNode>,
+    pub(crate) stream: String,
+    /// The joins below, as indexes of edges.
+    pub(crate) children: Vec<usize>,
+    /// The join above.
+    pub(crate) parent: Option<usize>,
+    pub(super) marks: Marks,
+    /// The positions that the master at hand brings into the call; used only where there are joins below.
+    pub(super) members: Vec<u64>,
+    /// The positions that are in the call already.
+    pub(super) members_seen: HashSet<u64>,
+    /// Where an open window holds the stream back.
+    pub(super) window_floor: Option<u64>,
+}
+
+impl WalkNode {
+    pub(crate) fn new(node: Box<dyn AnyNode>, stream: String, parent: Option<usize>) -> Self {
+        Self {
+            node,
+            stream,
+            children: Vec::new(),
+            parent,
+            marks: Marks::default(),
+            members: Vec::new(),
+            members_seen: HashSet::new(),
+            window_floor: None,
+        }
+    }
+}
+
+/// One join of the tree.
+pub(crate) struct WalkEdge {
+    pub(crate) edge: Box<dyn AnyEdge>,
+    pub(crate) left: usize,
+    pub(crate) right: usize,
+    pub(crate) keep: Keep,
+    /// The parameter that looks at it, and which part of that.
+    pub(crate) slot: Option<(usize, usize)>,
+    /// The matches of the left records still needed.
+    pub(super) spans: SpanTable,
+}
+
+impl WalkEdge {
+    pub(crate) fn new(
+        edge: Box<dyn AnyEdge>,
+        left: usize,
+        right: usize,
+        keep: Keep,
+        slot: Option<(usize, usize)>,
+    ) -> Self {
+        Self { edge, left, right, keep, slot, spans: SpanTable::default() }
+    }
+
+    fn is_strict(&self) -> bool {
+        matches!(self.keep, Keep::Inner | Keep::Exists)
+    }
+}
+
+/// What the walk comes to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The stage holds the arguments of the next call.
+    Call,
+    /// This stream must be read before the walk can go on.
+    Need(usize),
+    /// There are no more calls.
+    Done(WalkEnd),
+}
+
+/// Why a walk has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WalkEnd {
+    /// The master has ended.
+    MasterEnded,
+    /// This stream has ended, and nothing more can match.
+    RightEnded(usize),
+}
+
+/// Why the record under consideration cannot be decided yet.
+enum Blocked {
+    Need(usize),
+    Error(Box<RunError>),
+}
+
+/// The walk of one lane.
+pub(crate) struct Walk {
+    /// Master first, parents before children. The join at index `i` is the one above the node at `i + 1`.
+    pub(crate) nodes: Vec<WalkNode>,
+    pub(crate) edges: Vec<WalkEdge>,
+    pub(crate) limits: Limits,
+    pub(super) window: Option<WindowState>,
+    /// The parameters that are `&Meta<M>`.
+    pub(super) meta: Vec<usize>,
+    /// The parameters that are `&WindowInfo`.
+    pub(super) info: Vec<usize>,
+    /// The next master.
+    next: u64,
+    done: Option<WalkEnd>,
+    /// There are joins below those of the master.
+    pub(super) deep: bool,
+}
+
+pub(super) struct WindowState {
+    pub(super) rule: Box<dyn AnyWindow>,
+    /// How many masters are in the open window.
+    pub(super) count: usize,
+    /// The masters in the stage belong to a call that was made.
+    pub(super) called: bool,
+    /// How many windows there were before.
+    pub(super) index: u64,
+    /// The position of the first master.
+    pub(super) first: u64,
+}
+
+/// Bounds on what a walk may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) max_group: u64,
+    pub(crate) budget: u64,
+}
+
+impl Walk {
+    pub(crate) fn new(
+        nodes: Vec<WalkNode>,
+        edges: Vec<WalkEdge>,
+        params: &[ParamKind],
+        window: Option<Box<dyn AnyWindow>>,
+        limits: Limits,
+    ) -> Self {
+        let places = |wanted: fn(&ParamKind) -> bool| {
+            params.iter().enumerate().filter(|(_, kind)| wanted(kind)).map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        let deep = edges.iter().any(|edge| edge.left != 0);
+        let window =
+            window.map(|rule| WindowState { rule, count: 0, called: false, index: 0, first: 0 });
+        Self {
+            nodes,
+            edges,
+            limits,
+            window,
+            meta: places(|kind| matches!(kind, ParamKind::Meta { .. })),
+            info: places(|kind| matches!(kind, ParamKind::WindowInfo)),
+            next: 0,
+            done: None,
+            deep,
+        }
+    }
+
+    /// Prepares the next call in `stage`.
+    pub(crate) fn step(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
+        if self.window.is_some() { self.step_window(stage) } else { self.step_single(stage) }
+    }
+
+    fn step_single(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
+        loop {
+            match self.find_master()? {
+                Found::Master(position) => {
+                    self.fill_single(stage, position);
+                    self.next = position + 1;
+                    return Ok(Step::Call);
+                }
+                Found::Need(node) => return self.need(node),
+                Found::Done(end) => {
+                    self.done = Some(end);
+                    return Ok(Step::Done(end));
+                }
+            }
+        }
+    }
+
+    fn step_window(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
+        if self.window.as_ref().is_some_and(|window| window.called) {
+            self.clear_window(stage);
+        }
+        loop {
+            let found = self.find_master()?;
+            let Some(window) = &mut self.window else { return Ok(Step::Done(WalkEnd::MasterEnded)) };
+            match found {
+                Found::Master(position) => {
+                    let tape = self.nodes[0].node.tape();
+                    if window.count > 0 && window.rule.closes_before(tape, position) {
+                        let reason = window.rule.reason();
+                        return Ok(self.close_window(stage, reason));
+                    }
+                    if window.count == 0 {
+                        window.first = position;
+                        self.hold_back();
+                    }
+                    self.fill_window(stage, position);
+                    self.next = position + 1;
+                    if let Some(window) = &self.window
+                        && window.rule.is_full(window.count)
+                    {
+                        let reason = window.rule.reason();
+                        return Ok(self.close_window(stage, reason));
+                    }
+                }
+                Found::Need(node) => return self.need(node),
+                Found::Done(end) if window.count == 0 => {
+                    self.done = Some(end);
+                    return Ok(Step::Done(end));
+                }
+                Found::Done(_) => return Ok(self.close_window(stage, CloseReason::EndOfStream)),
+            }
+        }
+    }
+
+    /// The next master that its joins keep.
+    fn find_master(&mut self) -> Result<Found, RunError> {
+        if let Some(end) = self.done {
+            return Ok(Found::Done(end));
+        }
+        loop {
+            let position = self.next;
+            if position >= self.nodes[0].node.end() {
+                if self.nodes[0].node.ended() {
+                    return Ok(Found::Done(WalkEnd::MasterEnded));
+                }
+                return Ok(match self.exhausted(0) {
+                    Some(node) => Found::Done(WalkEnd::RightEnded(node)),
+                    None => Found::Need(0),
+                });
+            }
+            match self.resolve(0, position) {
+                Ok(true) => return Ok(Found::Master(position)),
+                Ok(false) => {
+                    self.next = position + 1;
+                    if let Some(node) = self.exhausted(0) {
+                        return Ok(Found::Done(WalkEnd::RightEnded(node)));
+                    }
+                }
+                Err(Blocked::Need(node)) => return Ok(Found::Need(node)),
+                Err(Blocked::Error(error)) => return Err(*error),
+            }
+        }
+    }
+
+    /// Finds the matches of the record at `position` of `node` on all its joins, and whether they keep it.
+    fn resolve(&mut self, node: usize, position: u64) -> Result<bool, Blocked> {
+        for index in 0..self.nodes[node].children.len() {
+            let edge = self.nodes[node].children[index];
+            let matched = self.resolve_edge(edge, position)?;
+            let kept = match self.edges[edge].keep {
+                Keep::Inner | Keep::Exists => matched,
+                Keep::Unmatched => !matched,
+                Keep::Left => true,
+            };
+            if !kept {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn resolve_edge(&mut self, index: usize, position: u64) -> Result<bool, Blocked> {
+        let (left, right) = (self.edges[index].left, self.edges[index].right);
+        let seek = {
+            let edge = &mut self.edges[index].edge;
+            edge.seek(self.nodes[left].node.tape(), self.nodes[right].node.tape(), position)
+        };
+        let high = match seek {
+            Seek::Below(high) => high,
+            Seek::NoKey => {
+                self.span_slot(index, position).clear();
+                return Ok(false);
+            }
+            Seek::Need => {
+                self.check_group(index, position, self.edges[index].edge.reached())?;
+                return Err(Blocked::Need(right));
+            }
+        };
+        if self.edges[index].edge.takes_in() {
+            let filtered = !self.nodes[right].children.is_empty();
+            let mut at = self.edges[index].edge.intake_from();
+            while at < high {
+                let alive = !filtered || self.resolve(right, at)?;
+                self.edges[index].edge.take_in(self.nodes[right].node.tape(), at, alive);
+                at += 1;
+            }
+        }
+        let root = left == 0;
+        let edge = &mut self.edges[index];
+        let span = if root { edge.spans.only(position) } else { edge.spans.slot(position) };
+        edge.edge.select(self.nodes[left].node.tape(), self.nodes[right].node.tape(), position, span);
+        let len = span.len();
+        if len > self.limits.max_group {
+            self.check_group(index, position, Some(len))?;
+        }
+        Ok(len > 0)
+    }
+
+    fn span_slot(&mut self, edge: usize, position: u64) -> &mut super::span::Span {
+        let edge = &mut self.edges[edge];
+        let floor = edge.edge.low();
+        let span = if edge.left == 0 { edge.spans.only(position) } else { edge.spans.slot(position) };
+        span.floor = floor;
+        span
+    }
+
+    fn check_group(&self, index: usize, position: u64, len: Option<u64>) -> Result<(), Blocked> {
+        if len.is_none_or(|len| len <= self.limits.max_group) {
+            return Ok(());
+        }
+        let edge = &self.edges[index];
+        Err(Blocked::Error(Box::new(RunError::GroupTooLarge {
+            stream: self.nodes[edge.right].stream.clone(),
+            key: edge.edge.left_text(self.nodes[edge.left].node.tape(), position),
+            limit: self.limits.max_group,
+        })))
+    }
+
+    /// A stream below `node` that has ended, so that no later record of `node` can be kept.
+    fn exhausted(&self, node: usize) -> Option<usize> {
+        self.nodes[node].children.iter().find_map(|&index| {
+            let edge = &self.edges[index];
+            if !edge.is_strict() || !edge.edge.holds_nothing(self.nodes[edge.right].node.end()) {
+                return None;
+            }
+            let right = &self.nodes[edge.right];
+            if right.node.ended() { Some(edge.right) } else { self.exhausted(edge.right) }
+        })
+    }
+
+    /// Lets go of what is not needed any more, and says what is.
+    fn need(&mut self, node: usize) -> Result<Step, RunError> {
+        self.release();
+        if self.nodes[node].node.is_broken()
+            && let Some(fault) = self.nodes[node].node.take_fault()
+        {
+            return Err(fault.into());
+        }
+        Ok(Step::Need(node))
+    }
+
+    /// The first position of `node` that is still needed to go on.
+    pub(crate) fn needed_from(&self, node: usize) -> u64 {
+        let from = match self.nodes[node].parent {
+            None => self.window.as_ref().filter(|window| window.count > 0).map_or(self.next, |window| window.first),
+            Some(edge) => {
+                let edge = &self.edges[edge];
+                let low = edge.edge.low();
+                // The root's only span belongs to a master that is done with, or will be sought again.
+                if edge.left == 0 { low } else { edge.spans.lowest().map_or(low, |lowest| lowest.min(low)) }
+            }
+        };
+        from.min(self.nodes[node].window_floor.unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn release(&mut self) {
+        for node in 0..self.nodes.len() {
+            let from = self.needed_from(node);
+            self.nodes[node].node.release(from);
+            self.nodes[node].marks.release(from);
+            for index in 0..self.nodes[node].children.len() {
+                let edge = self.nodes[node].children[index];
+                self.edges[edge].spans.release(from);
+            }
+        }
+    }
+
+    /// What all tapes hold, in bytes, about.
+    pub(crate) fn held(&self) -> u64 {
+        self.nodes.iter().map(|node| node.node.bytes()).sum()
+    }
+
+    /// The key of the master that is being joined, for messages.
+    pub(crate) fn key_text(&self, position: u64) -> Option<String> {
+        let edge = self.edges.iter().find(|edge| edge.left == 0)?;
+        Some(edge.edge.left_text(self.nodes[0].node.tape(), position))
+    }
+
+    /// The next master.
+    pub(crate) fn next_master(&self) -> u64 {
+        self.next
+    }
+
+    /// Where the masters of the call being made stand: the first one of a window.
+    pub(crate) fn call_place(&self) -> (u64, String) {
+        let position = match &self.window {
+            Some(window) => window.first,
+            None => self.next.saturating_sub(1),
+        };
+        (position, self.nodes[0].node.place_text(position))
+    }
+
+    /// Where each stream would go on after a restart.
+    pub(crate) fn positions(&mut self) -> Vec<Position> {
+        self.release();
+        (0..self.nodes.len())
+            .map(|node| self.nodes[node].node.storage_position(self.needed_from(node)))
+            .collect()
+    }
+
+    /// Records that took part in a call, and records that are held for one, of `node`.
+    pub(crate) fn matched_and_pending(&self, node: usize) -> (u64, u64) {
+        let state = &self.nodes[node];
+        let matched = state.marks.count();
+        if self.done.is_some() {
+            return (matched, 0);
+        }
+        let from = self.needed_from(node);
+        (matched, (state.node.end() - from.min(state.node.end())) - state.marks.count_from(from))
+    }
+}
+
+enum Found {
+    Master(u64),
+    Need(usize),
+    Done(WalkEnd),
+}

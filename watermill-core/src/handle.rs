@@ -1,0 +1,132 @@
+//! Steering a run from outside: stop it, wait for it, watch it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::broker::Position;
+use crate::error::RunError;
+use crate::report::{InputReport, RunReport};
+
+/// What is shared between a run and its handle.
+#[derive(Default)]
+pub(crate) struct Control {
+    stop: AtomicBool,
+    wake: Notify,
+    details: bool,
+    watch: Mutex<Watch>,
+}
+
+/// The state of a run, as it was when it last waited for an input.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Watch {
+    /// Calls of the function.
+    pub calls: u64,
+    /// Results handed to the sinks.
+    pub results: u64,
+    /// How far the inputs were read, in the units of [`total`](Watch::total): bytes of files, records of memory.
+    pub progress: u64,
+    /// The size of all inputs, where it is known.
+    pub total: Option<u64>,
+    /// The stream that the walk waits for, or waited for last.
+    pub waiting_for: Option<String>,
+    /// The accounting of each input; kept up to date only where it was asked for (by the test driver).
+    pub(crate) inputs: Vec<InputReport>,
+    pub(crate) positions: Vec<Position>,
+    pub(crate) report: Option<RunReport>,
+}
+
+impl Control {
+    pub(crate) fn with_details() -> Self {
+        Self { details: true, ..Self::default() }
+    }
+
+    pub(crate) fn wants_details(&self) -> bool {
+        self.details
+    }
+
+    pub(crate) fn should_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    pub(crate) async fn stopped(&self) {
+        while !self.should_stop() {
+            self.wake.notified().await;
+        }
+    }
+
+    pub(crate) fn publish(&self, change: impl FnOnce(&mut Watch)) {
+        change(&mut self.watch());
+    }
+
+    pub(crate) fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run under way, from [`Mill::start`](crate::Mill::start).
+///
+/// Dropping the handle does not stop the run.
+pub struct MillHandle {
+    pub(crate) control: Arc<Control>,
+    pub(crate) done: oneshot::Receiver<Result<RunReport, RunError>>,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// Stops the run when the future that waits for it is dropped.
+pub(crate) struct StopOnDrop(pub(crate) Arc<Control>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl MillHandle {
+    /// Asks the run to stop: it finishes the call it is in, commits, and returns its report.
+    pub fn stop(&self) {
+        self.control.stop();
+    }
+
+    /// What the run is doing.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.control.watch().clone()
+    }
+
+    /// Waits for the end of the run.
+    ///
+    /// # Errors
+    /// Why the run failed.
+    pub async fn wait(self) -> Result<RunReport, RunError> {
+        match self.done.await {
+            Ok(result) => result,
+            Err(gone) => {
+                Err(RunError::Runtime { what: "its thread is gone".to_owned(), cause: Box::new(gone) })
+            }
+        }
+    }
+
+    /// Waits for the end of the run, blocking this thread. Not for use inside an async runtime.
+    ///
+    /// # Errors
+    /// Why the run failed.
+    pub fn wait_blocking(mut self) -> Result<RunReport, RunError> {
+        let died = self.thread.join().is_err();
+        match self.done.try_recv() {
+            Ok(result) => result,
+            Err(gone) => {
+                let what = if died { "its thread panicked" } else { "its thread is gone" };
+                Err(RunError::Runtime { what: what.to_owned(), cause: Box::new(gone) })
+            }
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! Joins: what a user builds with [`JoinWith`].
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use crate::engine::{
+    AlsoKeys, AnyEdge, BothAlso, Also, Bounds, Edge, KeyCheck, MakeNode, Matching, RoleCheck, Rule, Tolerance,
+    describe, make_node,
+};
+use crate::key::{KeyExpr, KeyOffset, KeyValue};
+use crate::record::{RecordType, StreamRecord};
+
+/// A join of the stream `R` to the stream `L`, by keys of type `V`.
+///
+/// A join has two independent sides. *How rows match*: equal keys ([`new`](JoinWith::new)), the latest right
+/// record at or before the left one ([`as_of`](JoinWith::as_of)), an interval ([`within`](JoinWith::within)), or a table
+/// ([`lookup`](JoinWith::lookup)). *What is kept* of the left records: those with a match (inner, the default), all of them
+/// ([`left`](JoinWith::left)), those with a match without looking at it ([`exists`](JoinWith::exists)), those
+/// without one ([`unmatched`](JoinWith::unmatched)).
+///
+/// Keys must never go down in the stream they are read from; equal keys are normal, and match many-to-many.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::JoinWith;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Reading { time: i64, robot: u32, value: f64 }
+/// #[derive(StreamRecord)]
+/// struct Location { time: i64, robot: u32, x: f64 }
+///
+/// // The latest location of the same robot, not older than 30 seconds.
+/// let join = JoinWith::new(Reading::fields().time, Location::fields().time)
+///     .as_of()
+///     .and(Reading::fields().robot, Location::fields().robot)
+///     .tolerance(30);
+/// ```
+pub struct JoinWith<L, R, V: KeyValue> {
+    keys: Arc<dyn KeyPair<L, R, V>>,
+    matching: Matching<V>,
+    tolerance: bool,
+    also: Option<Arc<dyn Also<L, R>>>,
+    also_text: Vec<String>,
+    also_checks: Vec<(MakeCheck<L>, MakeCheck<R>)>,
+    match_text: String,
+    unique: bool,
+    keep: Keep,
+    from: Option<Arc<str>>,
+    children: Vec<JoinSpec>,
+    mistakes: Vec<String>,
+}
+
+type MakeCheck<T> = Arc<dyn Fn() -> Box<dyn RoleCheck<T>> + Send + Sync>;
+
+/// What is kept of the left records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Inner,
+    Left,
+    Exists,
+    Unmatched,
+}
+
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inner => "inner",
+            Self::Left => "left",
+            Self::Exists => "exists",
+            Self::Unmatched => "unmatched",
+        })
+    }
+}
+
+/// Two key expressions of one type; only [`Keys`] knows which.
+trait KeyPair<L, R, V: KeyValue>: Send + Sync {
+    fn edge(
+        &self,
+        matching: Matching<V>,
+        unique: bool,
+        also: Option<Arc<dyn Also<L, R>>>,
+        filtered: bool,
+    ) -> Box<dyn AnyEdge>;
+    fn left_check(&self, rule: Rule) -> Box<dyn RoleCheck<L>>;
+    fn right_check(&self, rule: Rule) -> Box<dyn RoleCheck<R>>;
+    fn texts(&self) -> (String, String);
+}
+
+struct Keys<L, R, A, B> {
+    left: Arc<A>,
+    right: Arc<B>,
+    types: PhantomData<fn(&L, &R)>,
+}
+
+impl<L, R, A, B> KeyPair<L, R, A::Value> for Keys<L, R, A, B>
+where
+    L: StreamRecord,
+    R: StreamRecord,
+    A: KeyExpr<L>,
+    B: KeyExpr<R, Value = A::Value>,
+{
+    fn edge(
+        &self,
+        matching: Matching<A::Value>,
+        unique: bool,
+        also: Option<Arc<dyn Also<L, R>>>,
+        filtered: bool,
+    ) -> Box<dyn AnyEdge> {
+        let (left, right) = (Arc::clone(&self.left), Arc::clone(&self.right));
+        Box::new(Edge::new(left, right, matching, unique, also, filtered))
+    }
+
+    fn left_check(&self, rule: Rule) -> Box<dyn RoleCheck<L>> {
+        Box::new(KeyCheck::new(Arc::clone(&self.left), rule))
+    }
+
+    fn right_check(&self, rule: Rule) -> Box<dyn RoleCheck<R>> {
+        Box::new(KeyCheck::new(Arc::clone(&self.right), rule))
+    }
+
+    fn texts(&self) -> (String, String) {
+        (describe::<L, A>(&self.left), describe::<R, B>(&self.right))
+    }
+}
+
+impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
+    /// Joins every right record whose key equals that of the left one.
+    ///
+    /// The two keys must be of the same type; which streams are joined follows from the keys.
+    pub fn new<A, B>(left_key: A, right_key: B) -> Self
+    where
+        A: KeyExpr<L, Value = V>,
+        B: KeyExpr<R, Value = V>,
+    {
+        Self::with(left_key, right_key, Matching::Equal, "=")
+    }
+
+    /// Joins every right record whose key equals that of the left one, in a small table that need not be sorted.
+    ///
+    /// The right stream is loaded whole before the first call, within the mill's memory budget, so it must be finite.
+    pub fn lookup<A, B>(left_key: A, right_key: B) -> Self
+    where
+        A: KeyExpr<L, Value = V>,
+        B: KeyExpr<R, Value = V>,
+    {
+        Self::with(left_key, right_key, Matching::Lookup, "looked up by")
+    }
+
+    fn with<A, B>(left_key: A, right_key: B, matching: Matching<V>, text: &str) -> Self
+    where
+        A: KeyExpr<L, Value = V>,
+        B: KeyExpr<R, Value = V>,
+    {
+        Self {
+            keys: Arc::new(Keys { left: Arc::new(left_key), right: Arc::new(right_key), types: PhantomData }),
+            matching,
+            tolerance: false,
+            also: None,
+            also_text: Vec::new(),
+            also_checks: Vec::new(),
+            match_text: text.to_owned(),
+            unique: false,
+            keep: Keep::Inner,
+            from: None,
+            children: Vec::new(),
+            mistakes: Vec::new(),
+        }
+    }
+
+    /// Joins the latest right record whose key is at or before that of the left one.
+    #[must_use]
+    pub fn as_of(mut self) -> Self {
+        self.change_match("as_of");
+        self.matching = Matching::AsOf(None);
+        self.match_text = "as of".to_owned();
+        self
+    }
+
+    /// Joins the right records whose keys lie in `range` around the left key: `.within(-5..=5)` joins those from
+    /// `left - 5` to `left + 5`, both included.
+    ///
+    /// Both bounds are needed, since what may still match has to be kept; a range that contains nothing is a
+    /// [`BuildError`](crate::BuildError).
+    #[must_use]
+    pub fn within<D>(mut self, range: impl RangeBounds<D>) -> Self
+    where
+        V: KeyOffset<D>,
+        D: Clone + PartialOrd + fmt::Debug + Send + Sync + 'static,
+    {
+        self.change_match("within");
+        let (lower, upper) = (range.start_bound().cloned(), range.end_bound().cloned());
+        self.match_text = match (&lower, &upper) {
+            (Bound::Included(low), Bound::Included(high)) => format!("within {low:?}..={high:?} of"),
+            (Bound::Included(low), Bound::Excluded(high)) => format!("within {low:?}..{high:?} of"),
+            _ => "within".to_owned(),
+        };
+        match (&lower, &upper) {
+            (Bound::Unbounded, _) | (_, Bound::Unbounded) => {
+                self.mistakes.push("`within` needs a lower and an upper bound".to_owned());
+            }
+            (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high))
+                if !(low <= high) =>
+            {
+                self.mistakes.push(format!("`within` was given an empty range, from {low:?} to {high:?}"));
+            }
+            _ => {}
+        }
+        self.matching = Matching::Within(Box::new(Bounds { lower, upper }));
+        self
+    }
+
+    /// For [`as_of`](JoinWith::as_of): the right key is at most `reach` before the left one.
+    ///
+    /// Required beside [`and`](JoinWith::and): one right record is then kept for each key, and the tolerance bounds for how long.
+    #[must_use]
+    pub fn tolerance<D>(mut self, reach: D) -> Self
+    where
+        V: KeyOffset<D>,
+        D: Clone + fmt::Debug + Send + Sync + 'static,
+    {
+        if let Matching::AsOf(_) = self.matching {
+            self.match_text = format!("as of, at most {reach:?} before,");
+            self.matching = Matching::AsOf(Some(Box::new(Tolerance(reach))));
+            self.tolerance = true;
+        } else {
+            self.mistakes.push("`tolerance` belongs to an as-of join: call `as_of()` before it".to_owned());
+        }
+        self
+    }
+
+    /// Asks for one more equality, of keys that need no order: a robot's id beside the time. May be called several times.
+    #[must_use]
+    pub fn and<A, B>(mut self, left_key: A, right_key: B) -> Self
+    where
+        A: KeyExpr<L>,
+        B: KeyExpr<R, Value = A::Value>,
+    {
+        self.also_text.push(format!("{} = {}", describe::<L, A>(&left_key), describe::<R, B>(&right_key)));
+        let (left, right) = (Arc::new(left_key), Arc::new(right_key));
+        let also: Arc<dyn Also<L, R>> = Arc::new(AlsoKeys {
+            left: Arc::clone(&left),
+            right: Arc::clone(&right),
+            types: PhantomData,
+        });
+        self.also = Some(match self.also.take() {
+            None => also,
+            Some(first) => Arc::new(BothAlso(first, also)),
+        });
+        self.also_checks.push((
+            Arc::new(move || Box::new(KeyCheck::new(Arc::clone(&left), Rule::Valid))),
+            Arc::new(move || Box::new(KeyCheck::new(Arc::clone(&right), Rule::Valid))),
+        ));
+        self
+    }
+
+    /// Promises that no key comes twice in the right stream. A group is then complete with its first record, so nothing waits
+    /// for the one behind it. A key that does come twice is a bad record.
+    #[must_use]
+    pub fn unique(mut self) -> Self {
+        self.unique = true;
+        self
+    }
+
+    /// Keeps every left record; the group of one without a match is empty.
+    #[must_use]
+    pub fn left(mut self) -> Self {
+        self.change_keep(Keep::Left);
+        self
+    }
+
+    /// Keeps the left records that have a match. The function needs no argument for it.
+    #[must_use]
+    pub fn exists(mut self) -> Self {
+        self.change_keep(Keep::Exists);
+        self
+    }
+
+    /// Keeps the left records that have no match. The function needs no argument for it.
+    #[must_use]
+    pub fn unmatched(mut self) -> Self {
+        self.change_keep(Keep::Unmatched);
+        self
+    }
+
+    /// Reads the right stream from the one that was declared under this name (`.read_as::<R>(name, ..)`), for records that
+    /// are read from several streams.
+    #[must_use]
+    pub fn from(mut self, name: &str) -> Self {
+        self.from = Some(Arc::from(name));
+        self
+    }
+
+    /// Joins another stream to the right one: deeper trees.
+    #[must_use]
+    pub fn join<S: StreamRecord, W: KeyValue>(mut self, join: JoinWith<R, S, W>) -> Self {
+        self.children.push(join.into_spec());
+        self
+    }
+
+    fn change_match(&mut self, to: &str) {
+        if !matches!(self.matching, Matching::Equal) {
+            self.mistakes.push(format!("`{to}` was called on a join that matches in another way already"));
+        }
+    }
+
+    fn change_keep(&mut self, to: Keep) {
+        if self.keep != Keep::Inner && self.keep != to {
+            self.mistakes.push(format!("the join is declared {} and {to}, but it can be only one", self.keep));
+        }
+        self.keep = to;
+    }
+
+    pub(crate) fn into_spec(mut self) -> JoinSpec {
+        if matches!(self.matching, Matching::AsOf(_)) && self.also.is_some() && !self.tolerance {
+            self.mistakes.push("an as-of join with `.and(..)` needs a `.tolerance(..)`, to bound what it keeps".to_owned());
+        }
+        let (left_key, right_key) = self.keys.texts();
+        JoinSpec {
+            left: RecordType::of::<L>(),
+            right: RecordType::of::<R>(),
+            from: self.from.clone(),
+            keep: self.keep,
+            text: JoinText {
+                left_key,
+                right_key,
+                matching: self.match_text.clone(),
+                also: self.also_text.clone(),
+                unique: self.unique,
+            },
+            mistakes: std::mem::take(&mut self.mistakes),
+            children: std::mem::take(&mut self.children),
+            make_node: make_node::<R>,
+            typed: Box::new(TypedJoin(self)),
+        }
+    }
+}
+
+/// A join without its types, as the plan sees it.
+pub(crate) struct JoinSpec {
+    pub(crate) left: RecordType,
+    pub(crate) right: RecordType,
+    pub(crate) from: Option<Arc<str>>,
+    pub(crate) keep: Keep,
+    pub(crate) text: JoinText,
+    pub(crate) mistakes: Vec<String>,
+    pub(crate) children: Vec<JoinSpec>,
+    pub(crate) make_node: MakeNode,
+    pub(crate) typed: Box<dyn AnyJoin>,
+}
+
+/// What `explain()` shows of a join.
+#[derive(Debug, Clone)]
+pub(crate) struct JoinText {
+    pub(crate) left_key: String,
+    pub(crate) right_key: String,
+    pub(crate) matching: String,
+    pub(crate) also: Vec<String>,
+    pub(crate) unique: bool,
+}
+
+/// What a lane needs of a join.
+pub(crate) trait AnyJoin: Send + Sync {
+    fn edge(&self, filtered: bool) -> Box<dyn AnyEdge>;
+    /// The checks of the left stream in this join; each a `Box<dyn RoleCheck<L>>`.
+    fn left_checks(&self) -> Vec<Box<dyn Any + Send>>;
+    /// The checks of the right stream; each a `Box<dyn RoleCheck<R>>`.
+    fn right_checks(&self) -> Vec<Box<dyn Any + Send>>;
+}
+
+struct TypedJoin<L, R, V: KeyValue>(JoinWith<L, R, V>);
+
+impl<L: StreamRecord, R: StreamRecord, V: KeyValue> AnyJoin for TypedJoin<L, R, V> {
+    fn edge(&self, filtered: bool) -> Box<dyn AnyEdge> {
+        let also = self.0.also.as_ref().map(Arc::clone);
+        self.0.keys.edge(self.0.matching.copy(), self.0.unique, also, filtered)
+    }
+
+    fn left_checks(&self) -> Vec<Box<dyn Any + Send>> {
+        let rule = if matches!(self.0.matching, Matching::Lookup) { Rule::Valid } else { Rule::Ordered };
+        let mut checks: Vec<Box<dyn Any + Send>> = vec![Box::new(self.0.keys.left_check(rule))];
+        checks.extend(self.0.also_checks.iter().map(|(left, _)| Box::new(left()) as Box<dyn Any + Send>));
+        checks
+    }
+
+    fn right_checks(&self) -> Vec<Box<dyn Any + Send>> {
+        let rule = match self.0.matching {
+            Matching::Lookup => Rule::Valid,
+            _ if self.0.unique && self.0.also.is_none() => Rule::Unique,
+            _ => Rule::Ordered,
+        };
+        let mut checks: Vec<Box<dyn Any + Send>> = vec![Box::new(self.0.keys.right_check(rule))];
+        checks.extend(self.0.also_checks.iter().map(|(_, right)| Box::new(right()) as Box<dyn Any + Send>));
+        checks
+    }
+}

@@ -1,0 +1,309 @@
+//! The mill: a function, its joins and its window, ready to run on any broker.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::broker::{Broker, Session};
+use crate::assemble::Assembly;
+use crate::engine::make_node;
+use crate::engine::walk::Limits;
+use crate::error::{BuildError, RunError};
+use crate::function::{
+    AnyFunction, AsyncCall, AsyncFunction, Call, CallMut, Injections, LaneFunction, Master, Outcome,
+    Params, Shape, SyncFunction,
+};
+use crate::handle::{Control, MillHandle, StopOnDrop};
+use crate::join_with::{JoinSpec, JoinWith};
+use crate::key::KeyValue;
+use crate::plan::Plan;
+use crate::policy::OnBad;
+use crate::record::{RecordType, StreamRecord};
+use crate::report::RunReport;
+use crate::window::Window;
+
+/// More matches for one record than this are an error, unless [`Mill::max_group`] says otherwise.
+pub const DEFAULT_MAX_GROUP: u64 = 1_000_000;
+
+/// A walk may hold this many bytes of records, unless [`Mill::memory_budget`] says otherwise.
+pub const DEFAULT_MEMORY_BUDGET: u64 = 1 << 30;
+
+/// A function over the master stream `M`, with its joins and its window.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Location { time: i64, x: f64 }
+/// /// The same data seen a second time: a self-join needs its own type.
+/// #[derive(StreamRecord)]
+/// struct Next { time: i64, x: f64 }
+/// #[derive(StreamRecord, Debug, PartialEq)]
+/// struct Speed { time: i64, speed: f64 }
+///
+/// fn speed(here: &Location, next: &Joined<Location, Next>) -> Speed {
+///     Speed { time: here.time, speed: (next[here][0].x - here.x) / 10.0 }
+/// }
+///
+/// let speeds = Collected::<Speed>::new();
+/// let broker = MemoryBroker::new()
+///     .read(vec![Location { time: 0, x: 1.0 }, Location { time: 10, x: 6.0 }])
+///     .read(vec![Next { time: 0, x: 1.0 }, Next { time: 10, x: 6.0 }])
+///     .write(&speeds);
+/// let report = Mill::new(speed)
+///     .join(JoinWith::new(Location::fields().time + 10, Next::fields().time))
+///     .run_blocking(broker)?;
+/// assert_eq!(speeds.take(), [Speed { time: 0, speed: 0.5 }]);
+/// assert_eq!(report.calls, 1);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
+pub struct Mill<M> {
+    function: Box<dyn AnyFunction>,
+    joins: Vec<JoinSpec>,
+    window: Option<Window<M>>,
+    injected: Injections,
+    on_bad: HashMap<TypeId, OnBad>,
+    limits: Limits,
+    mistakes: Vec<String>,
+    master: PhantomData<fn(&M)>,
+}
+
+impl<M: StreamRecord> Mill<M> {
+    /// A mill of a `fn` or a closure that is `Fn + Send + Sync`.
+    pub fn new<F, Marker>(function: F) -> Self
+    where
+        F: Shape<Marker>,
+        F::First: Master<Record = M>,
+        F::Rest: Params,
+        F::Output: Outcome,
+        F: Call<Marker>,
+        Marker: 'static,
+    {
+        Self::of(Box::new(SyncFunction::new(function)))
+    }
+
+    /// A mill of an `async fn`, or of an async closure. Its calls are made one after the other, in the order of the masters.
+    pub fn new_async<F, Marker>(function: F) -> Self
+    where
+        F: Shape<Marker>,
+        F::First: Master<Record = M>,
+        F::Rest: Params,
+        F::Output: Outcome,
+        F: AsyncCall<Marker>,
+        Marker: 'static,
+    {
+        Self::of(Box::new(AsyncFunction::new(function)))
+    }
+
+    /// A mill whose function is made anew for each lane, and may change what it captured: `Mill::per_lane(|| { let mut seen = 0;
+    /// move |flight: &Flight| { seen += 1; .. } })`.
+    pub fn per_lane<G, F, Marker>(make: G) -> Self
+    where
+        G: Fn() -> F + Send + Sync + 'static,
+        F: Shape<Marker>,
+        F::First: Master<Record = M>,
+        F::Rest: Params,
+        F::Output: Outcome,
+        F: CallMut<Marker>,
+        Marker: 'static,
+    {
+        Self::of(Box::new(LaneFunction::new(make)))
+    }
+
+    fn of(function: Box<dyn AnyFunction>) -> Self {
+        Self {
+            function,
+            joins: Vec::new(),
+            window: None,
+            injected: Injections::default(),
+            on_bad: HashMap::new(),
+            limits: Limits { max_group: DEFAULT_MAX_GROUP, budget: DEFAULT_MEMORY_BUDGET },
+            mistakes: Vec::new(),
+            master: PhantomData,
+        }
+    }
+
+    /// Joins a stream to the master, or to one that is joined already.
+    #[must_use]
+    pub fn join<L: StreamRecord, R: StreamRecord, V: KeyValue>(mut self, join: JoinWith<L, R, V>) -> Self {
+        self.joins.push(join.into_spec());
+        self
+    }
+
+    /// Puts the masters together into windows, for a function that takes `&[M]`.
+    #[must_use]
+    pub fn window(mut self, window: Window<M>) -> Self {
+        if self.window.is_some() {
+            self.mistakes.push("the mill has two windows".to_owned());
+        }
+        self.mistakes.extend(window.mistake.clone());
+        self.window = Some(window);
+        self
+    }
+
+    /// Gives the function a value of type `T`, which it takes as `Inject<T>`.
+    #[must_use]
+    pub fn inject<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        if !self.injected.put(value) {
+            self.mistakes.push(format!("two values of type `{}` are injected", std::any::type_name::<T>()));
+        }
+        self
+    }
+
+    /// What is done with bad records of `R`. The default is to stop.
+    #[must_use]
+    pub fn on_bad<R: StreamRecord>(mut self, policy: OnBad) -> Self {
+        self.on_bad.insert(TypeId::of::<R>(), policy);
+        self
+    }
+
+    /// The largest number of records that may match one record; more is [`RunError::GroupTooLarge`].
+    #[must_use]
+    pub fn max_group(mut self, records: u64) -> Self {
+        if records == 0 {
+            self.mistakes.push("`max_group(0)` allows no match at all".to_owned());
+        }
+        self.limits.max_group = records;
+        self
+    }
+
+    /// How many bytes of records the walk may hold at one time, about; more is [`RunError::OverBudget`]. It holds a batch a
+    /// stream, the groups in use and the open window.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.limits.budget = bytes;
+        self
+    }
+
+    fn plan(&mut self) -> Result<Plan, BuildError> {
+        Plan::new(
+            &*self.function,
+            RecordType::of::<M>(),
+            std::mem::take(&mut self.joins),
+            &self.injected,
+            self.window.is_some(),
+            std::mem::take(&mut self.mistakes),
+        )
+    }
+
+    /// Runs the mill to its end.
+    ///
+    /// The walk has a thread of its own; async functions run in the context of the calling runtime. When the returned
+    /// future is dropped, the run is asked to stop.
+    ///
+    /// # Errors
+    /// [`RunError`]: the mill cannot be built, a record is bad, the function or the broker failed.
+    pub async fn run(self, broker: impl Broker) -> Result<RunReport, RunError> {
+        let handle = self.start(broker)?;
+        let stop = StopOnDrop(Arc::clone(&handle.control));
+        let result = handle.wait().await;
+        drop(stop);
+        result
+    }
+
+    /// Runs the mill to its end, blocking this thread.
+    ///
+    /// # Errors
+    /// [`RunError`]: the mill cannot be built, a record is bad, the function or the broker failed.
+    pub fn run_blocking(self, broker: impl Broker) -> Result<RunReport, RunError> {
+        self.launch(Box::new(broker), None, Control::default())?.wait_blocking()
+    }
+
+    /// Starts the mill in the background. Inside a tokio runtime, async functions run in its context.
+    ///
+    /// # Errors
+    /// [`RunError`]: the mill cannot be built, or its thread cannot be started.
+    pub fn start(self, broker: impl Broker) -> Result<MillHandle, RunError> {
+        self.launch(Box::new(broker), Handle::try_current().ok(), Control::default())
+    }
+
+    fn launch(
+        mut self,
+        broker: Box<dyn Broker>,
+        runtime: Option<Handle>,
+        control: Control,
+    ) -> Result<MillHandle, RunError> {
+        let plan = self.plan()?;
+        let catalog = broker.catalog()?;
+        let job = plan.job(&catalog, broker.name())?;
+        let control = Arc::new(control);
+        let (sender, done) = oneshot::channel();
+        let steering = Arc::clone(&control);
+        let task = move || {
+            let run = async {
+                let mut session = broker.open(&job).await?;
+                self.run_lanes(&plan, &mut *session, &steering).await
+            };
+            let result = match runtime {
+                Some(handle) => handle.block_on(run),
+                None => match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+                    Ok(runtime) => runtime.block_on(run),
+                    Err(cause) => Err(RunError::Runtime {
+                        what: "its async runtime could not be started".to_owned(),
+                        cause: Box::new(cause),
+                    }),
+                },
+            };
+            // The one who waits may be gone; then nobody wants the result.
+            let _ = sender.send(result);
+        };
+        let thread = std::thread::Builder::new()
+            .name("watermill".to_owned())
+            .spawn(task)
+            .map_err(|cause| RunError::Runtime {
+                what: "its thread could not be started".to_owned(),
+                cause: Box::new(cause),
+            })?;
+        Ok(MillHandle { control, done, thread })
+    }
+
+    async fn run_lanes(
+        &self,
+        plan: &Plan,
+        session: &mut dyn Session,
+        steering: &Arc<Control>,
+    ) -> Result<RunReport, RunError> {
+        let assembly = Assembly {
+            plan,
+            function: &*self.function,
+            injected: &self.injected,
+            limits: self.limits,
+            make_master: make_node::<M>,
+            on_bad: plan
+                .nodes
+                .iter()
+                .map(|node| self.on_bad.get(&node.record.id()).copied().unwrap_or_default())
+                .collect(),
+        };
+        let mut report: Option<RunReport> = None;
+        while let Some(lane) = session.next_lane().await? {
+            let outputs = session.outputs(&lane).await?;
+            let from = match outputs.resume {
+                Some(checkpoint) => checkpoint.positions.into_iter().map(Some).collect(),
+                None => vec![None; plan.nodes.len()],
+            };
+            let sources = session.sources(&lane, &from).await?;
+            let window = self.window.as_ref().map(|window| (window.open(), window.check()));
+            let run = assembly.lane(sources, outputs.sinks, outputs.committer, window, steering);
+            let run = run.ok_or_else(|| RunError::Runtime {
+                what: "a source or sink is of another type than the one it was asked for".to_owned(),
+                cause: "the broker breaks its contract".into(),
+            })?;
+            let lane_report = run.run().await?;
+            match &mut report {
+                None => report = Some(lane_report),
+                Some(sum) => sum.add(lane_report),
+            }
+        }
+        report.ok_or_else(|| RunError::Runtime {
+            what: "there was nothing to walk".to_owned(),
+            cause: "the broker handed out no lane".into(),
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! What a run came to.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What a run came to: the accounting of every stream, its results, and why it ended.
+///
+/// For every input, `records = matched + unmatched + skipped + dead_lettered + pending`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// The name of the function.
+    pub function: String,
+    /// The inputs, master first.
+    pub inputs: Vec<InputReport>,
+    /// The result streams: what the function returns first, then its `Out`s.
+    pub outputs: Vec<OutputReport>,
+    /// How many results were written, over all result streams.
+    pub results: u64,
+    /// How often the function was called.
+    pub calls: u64,
+    /// How long the run took.
+    pub elapsed: Duration,
+    /// Why it ended.
+    pub end: EndReason,
+}
+
+impl RunReport {
+    /// Adds the report of another lane of the same mill.
+    pub(crate) fn add(&mut self, other: Self) {
+        for (input, more) in self.inputs.iter_mut().zip(other.inputs) {
+            input.records += more.records;
+            input.matched += more.matched;
+            input.unmatched += more.unmatched;
+            input.skipped += more.skipped;
+            input.dead_lettered += more.dead_lettered;
+            input.pending += more.pending;
+        }
+        for (output, more) in self.outputs.iter_mut().zip(other.outputs) {
+            output.records += more.records;
+        }
+        self.results += other.results;
+        self.calls += other.calls;
+        self.elapsed = self.elapsed.max(other.elapsed);
+    }
+}
+
+/// The accounting of one input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct InputReport {
+    /// The stream, by its record type and name.
+    pub stream: String,
+    /// Records read.
+    pub records: u64,
+    /// Records that took part in at least one call.
+    pub matched: u64,
+    /// Records that took part in none, and never will.
+    pub unmatched: u64,
+    /// Bad records that were left out.
+    pub skipped: u64,
+    /// Bad records that were put aside.
+    pub dead_lettered: u64,
+    /// Records held for a later call when the run stopped.
+    pub pending: u64,
+}
+
+/// One result stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct OutputReport {
+    /// The stream, by its record type.
+    pub stream: String,
+    /// Results written.
+    pub records: u64,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// An input ended, and nothing more could match.
+    InputEnded {
+        /// Which one.
+        stream: String,
+        /// By its EndOfStream mark, not by having no more records.
+        marked: bool,
+    },
+    /// The function ended the stream.
+    Function,
+    /// The run was asked to stop.
+    Stopped,
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InputEnded { stream, marked: true } => write!(f, "EndOfStream of {stream}"),
+            Self::InputEnded { stream, marked: false } => write!(f, "end of {stream}"),
+            Self::Function => f.write_str("ended by the function"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+impl fmt::Display for RunReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.elapsed.as_secs_f64();
+        let records: u64 = self.inputs.iter().map(|input| input.records).sum();
+        let rate = if seconds > 0.0 { records as f64 / seconds } else { 0.0 };
+        writeln!(
+            f,
+            "{}: {} calls, {} results in {seconds:.3} s ({rate:.0} records/s), {}",
+            self.function, self.calls, self.results, self.end
+        )?;
+        let width = self.inputs.iter().map(|input| input.stream.len()).max().unwrap_or(0).max(6);
+        write!(
+            f,
+            "  {:width$}  {:>12} {:>12} {:>12} {:>9} {:>9} {:>9}",
+            "stream", "records", "matched", "unmatched", "skipped", "dead", "pending"
+        )?;
+        for input in &self.inputs {
+            write!(
+                f,
+                "\n  {:width$}  {:>12} {:>12} {:>12} {:>9} {:>9} {:>9}",
+                input.stream,
+                input.records,
+                input.matched,
+                input.unmatched,
+                input.skipped,
+                input.dead_lettered,
+                input.pending
+            )?;
+        }
+        for output in &self.outputs {
+            write!(f, "\n  -> {}: {} results", output.stream, output.records)?;
+        }
+        Ok(())
+    }
+}
