@@ -6,5 +6,4 @@ pub mod key;
 pub mod record;
 
 #[doc(hidden)]
-#[path = "derive_support.rs"]
 pub mod __derive;

@@ -74,7 +74,8 @@ pub enum KeyFault {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key of `{R}`",
     label = "not a key of `{R}`",
-    note = "a key is an expression over the record's fields (`{R}::fields().time + 10`), a tuple of such expressions, or a closure `|r: &{R}| ..` that returns a key value"
+    note = "a key is an expression over the record's fields (`{R}::fields().time + 10`), a tuple of such expressions, or a closure `|r: &{R}| ..` that returns a key value",
+    note = "the field or the result must be a key value: an integer, a float, a `String`, a date, ..; `#[derive(StreamKey)]` makes one of a type of your own"
 )]
 pub trait KeyExpr<R>: Send + Sync + 'static {
     /// The type of the key.
