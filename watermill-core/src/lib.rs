@@ -29,5 +29,4 @@ pub use report::{EndReason, InputReport, OutputReport, RunReport};
 pub type Result<T, E = RunError> = std::result::Result<T, E>;
 
 #[doc(hidden)]
-#[path = "derive_support.rs"]
 pub mod __derive;

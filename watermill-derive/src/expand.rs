@@ -1,6 +1,6 @@
 //! The code of `#[derive(StreamRecord)]`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::DeriveInput;
 use syn::ext::IdentExt;
@@ -43,12 +43,12 @@ fn record(input: &Input<'_>, fields: &[Field<'_>], check_size: bool) -> TokenStr
         let path = field.name.unraw().to_string();
         let ty = without_self(field.ty.to_token_stream(), &this);
         quote! {
-            // The field's type is a parameter, so that the impl is as private as that type is.
+            // Record and value are parameters, so that the impl counts as no more public than they are.
             #[doc(hidden)]
-            pub struct #place<__P, __V>(::core::marker::PhantomData<fn() -> (__P, __V)>);
+            pub struct #place<__P, __R, __V>(::core::marker::PhantomData<fn() -> (__P, __R, __V)>);
 
             #[automatically_derived]
-            impl<#params __P> #krate::__derive::Place for #place<__P, #ty>
+            impl<#params __P> #krate::__derive::Place for #place<__P, #this, #ty>
             where
                 #predicates
                 #is_record
@@ -73,8 +73,11 @@ fn record(input: &Input<'_>, fields: &[Field<'_>], check_size: bool) -> TokenStr
         let Field { name, visibility, .. } = field;
         let docs = field.original.attrs.iter().filter(|attribute| attribute.path().is_ident("doc"));
         let ty = without_self(field.ty.to_token_stream(), &this);
-        quote!(#(#docs)* #visibility #name: #krate::__derive::Field<#place<__P, #ty>>,)
+        quote!(#(#docs)* #visibility #name: #krate::__derive::Field<#place<__P, #this, #ty>>,)
     });
+    // Where the user looks for a mistake.
+    let at = Span::call_site().located_at(ident.span());
+    let header = quote_spanned!(at=> impl<#params> #krate::__derive::StreamRecord for #this);
     let names = fields.iter().map(|field| field.name);
 
     let has_size = check_size.then(|| {
@@ -120,7 +123,7 @@ fn record(input: &Input<'_>, fields: &[Field<'_>], check_size: bool) -> TokenStr
             }
 
             #[automatically_derived]
-            impl<#params> #krate::__derive::StreamRecord for #this
+            #header
             where
                 #predicates
                 #is_record
@@ -131,7 +134,7 @@ fn record(input: &Input<'_>, fields: &[Field<'_>], check_size: bool) -> TokenStr
                 };
                 type Fields<__P: #krate::__derive::Place<Value = Self>> = #fields_struct<#args __P>;
 
-                fn fields_below<__P: #krate::__derive::Place<Value = Self>>() -> &'static Self::Fields<__P> {
+                fn fields_below<__P: #krate::__derive::Place<Value = Self>>() -> &'static #fields_struct<#args __P> {
                     const { &#fields_struct { #(#names: #krate::__derive::Field::new(),)* } }
                 }
             }
@@ -140,6 +143,6 @@ fn record(input: &Input<'_>, fields: &[Field<'_>], check_size: bool) -> TokenStr
 }
 
 /// The name of the type that stands for the place of `field`.
-fn place(field: &Field<'_>) -> proc_macro2::Ident {
+fn place(field: &Field<'_>) -> Ident {
     format_ident!("__at_{}", field.name)
 }

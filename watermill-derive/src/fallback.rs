@@ -26,3 +26,33 @@ pub(crate) fn record(input: &Input<'_>) -> TokenStream {
         }
     }
 }
+
+/// A `KeyValue` without an order.
+pub(crate) fn key(input: &Input<'_>) -> TokenStream {
+    let Generics { this, params, predicates, .. } = Generics::of(input.original);
+    let krate = &input.attributes.krate;
+    let result = |view: TokenStream| quote!(::core::result::Result<::core::option::Option<#view>, #krate::__derive::KeyFault>);
+    let (viewed, into_viewed) = (result(quote!(())), result(quote!(Self::View<'__a>)));
+    quote! {
+        #[automatically_derived]
+        impl<#params> #krate::__derive::KeyValue for #this
+        where
+            #predicates
+            Self: ::core::marker::Send + ::core::marker::Sync + 'static,
+        {
+            type View<'__a> = ();
+
+            fn view(&self) -> #viewed {
+                ::core::unreachable!()
+            }
+
+            fn into_view<'__a>(self) -> #into_viewed {
+                ::core::unreachable!()
+            }
+
+            fn detach(_: &()) -> Self {
+                ::core::unreachable!()
+            }
+        }
+    }
+}

@@ -23,6 +23,25 @@ use syn::{DeriveInput, parse_macro_input};
 /// joins and windows are made. A field is as visible there as it is in the struct. A field whose type is a record as
 /// well leads on to that record's fields: `Robot::fields().pose.x`.
 ///
+/// ```
+/// use watermill::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Robot { time: i64, pose: Pose }
+///
+/// #[derive(StreamRecord)]
+/// #[watermill(name = "position")]
+/// struct Pose { x: f64, y: f64 }
+///
+/// assert_eq!((Robot::fields().time + 10).to_string(), "time + 10");
+/// assert_eq!((Robot::fields().pose.x * 2.0).to_string(), "pose.x * 2.0");
+/// assert_eq!((Robot::NAME, Pose::NAME), ("Robot", "position"));
+/// ```
+///
+/// A record owns its data (no lifetimes) and has a size, because records are told apart by their place in memory.
+/// It may be generic; it is a record for those arguments that make it `Send + Sync + 'static`.
+///
 /// Attributes on the struct:
 ///
 /// - `#[watermill(name = "robot")]`: the name that messages show, instead of the struct's own.
@@ -36,6 +55,21 @@ pub fn stream_record(input: TokenStream) -> TokenStream {
 ///
 /// The order is that of its `Ord`; `Hash`, `Clone` and `Debug` are needed as well:
 /// `#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, StreamKey)]`.
+///
+/// ```
+/// use watermill::key::KeyExpr;
+/// # use watermill_derive::{StreamKey, StreamRecord};
+///
+/// #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, StreamKey)]
+/// struct Version { major: u16, minor: u16 }
+///
+/// #[derive(StreamRecord)]
+/// struct Release { version: Version }
+///
+/// # use watermill::record::StreamRecord;
+/// fn is_key(_: impl KeyExpr<Release>) {}
+/// is_key(Release::fields().version);
+/// ```
 ///
 /// `#[watermill(crate = path::to::watermill)]` says where the crate is, if not at `::watermill`.
 #[proc_macro_derive(StreamKey, attributes(watermill))]

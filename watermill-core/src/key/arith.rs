@@ -137,6 +137,35 @@ impl<O, A, B> Binary<O, A, B> {
     }
 }
 
+impl<O, A, B> Binary<O, A, B>
+where
+    O: Operation,
+    A: Expr,
+    B: Expr<Record = A::Record>,
+    A::Value: Arith<O, B::Value>,
+    B::Value: Shown,
+{
+    /// Why there is no result for `record`.
+    ///
+    /// Evaluates both sides again: if the values were handed over, they would have to be in memory each time.
+    #[cold]
+    #[inline(never)]
+    fn fault(&self, record: &A::Record, cause: ArithFault) -> KeyFault {
+        let (left, right) = match (self.left.eval(record), self.right.eval(record)) {
+            (Ok(left), Ok(right)) => (left, right),
+            (Err(fault), _) | (_, Err(fault)) => return fault,
+        };
+        let expression = written(|f| {
+            write_binary::<O>(
+                f,
+                |least, f| show_at(left.as_ref(), least, f),
+                |least, f| show_at(right.as_ref(), least, f),
+            )
+        });
+        key_fault::<A::Value>(expression.to_string(), cause)
+    }
+}
+
 impl<O, A, B> Expr for Binary<O, A, B>
 where
     O: Operation,
@@ -154,7 +183,7 @@ where
         let right = self.right.eval(record)?;
         match left.as_ref().apply(right.as_ref()) {
             Ok(value) => Ok(Evaluated::Owned(value)),
-            Err(cause) => Err(binary_fault::<O, _, _>(left.as_ref(), right.as_ref(), cause)),
+            Err(cause) => Err(self.fault(record, cause)),
         }
     }
 
@@ -198,15 +227,6 @@ fn show_at(value: &impl Shown, least: Rank, f: &mut fmt::Formatter<'_>) -> fmt::
     }
 }
 
-#[cold]
-#[inline(never)]
-fn binary_fault<O: Operation, V: Shown, D: Shown>(left: &V, right: &D, cause: ArithFault) -> KeyFault {
-    let expression = written(|f| {
-        write_binary::<O>(f, |least, f| show_at(left, least, f), |least, f| show_at(right, least, f))
-    });
-    key_fault::<V>(expression.to_string(), cause)
-}
-
 fn key_fault<V>(expression: String, cause: ArithFault) -> KeyFault {
     match cause {
         ArithFault::Overflow => KeyFault::Overflow { expression, type_name: bare_type_name::<V>() },
@@ -226,6 +246,26 @@ fn bare_type_name<V>() -> &'static str {
 #[derive(Clone, Copy)]
 pub struct Negated<A>(A);
 
+impl<A: Expr> Negated<A>
+where
+    A::Value: Negate,
+{
+    /// Why there is no result for `record`.
+    #[cold]
+    #[inline(never)]
+    fn fault(&self, record: &A::Record, cause: ArithFault) -> KeyFault {
+        let inner = match self.0.eval(record) {
+            Ok(inner) => inner,
+            Err(fault) => return fault,
+        };
+        let expression = written(|f| {
+            f.write_str("-")?;
+            show_at(inner.as_ref(), Rank::Atom, f)
+        });
+        key_fault::<A::Value>(expression.to_string(), cause)
+    }
+}
+
 impl<A: Expr> Expr for Negated<A>
 where
     A::Value: Negate,
@@ -238,7 +278,7 @@ where
         let inner = self.0.eval(record)?;
         match inner.as_ref().negate() {
             Ok(value) => Ok(Evaluated::Owned(value)),
-            Err(cause) => Err(negation_fault(inner.as_ref(), cause)),
+            Err(cause) => Err(self.fault(record, cause)),
         }
     }
 
@@ -250,16 +290,6 @@ where
         f.write_str("-")?;
         write_at(&self.0, Rank::Sign, f)
     }
-}
-
-#[cold]
-#[inline(never)]
-fn negation_fault<V: Shown>(value: &V, cause: ArithFault) -> KeyFault {
-    let expression = written(|f| {
-        f.write_str("-")?;
-        show_at(value, Rank::Atom, f)
-    });
-    key_fault::<V>(expression.to_string(), cause)
 }
 
 macro_rules! operators {
@@ -294,6 +324,18 @@ macro_rules! operators {
         impl<$param: $bound> $type<$param> {
             /// The quotient, rounded so that the remainder is never negative: which of the intervals of length
             /// `by` a value lies in, below zero too.
+            ///
+            /// ```
+            /// # extern crate watermill_core as watermill;
+            /// # use watermill_core::{key::KeyExpr, record::StreamRecord};
+            /// # use watermill_derive::StreamRecord;
+            /// #[derive(StreamRecord)]
+            /// struct Reading { second: i64 }
+            ///
+            /// let minute = Reading::fields().second.div_euclid(60);
+            /// assert_eq!(minute.key(&Reading { second: 59 }), Ok(Some(0)));
+            /// assert_eq!(minute.key(&Reading { second: -1 }), Ok(Some(-1)));
+            /// ```
             #[inline]
             pub fn div_euclid<Rhs>(self, by: Rhs) -> Computed<Binary<DivEuclid, Self, Rhs::Expr>>
             where

@@ -3,6 +3,70 @@
 //! A key is computed from a record by a [`KeyExpr`]: an expression over the record's fields
 //! (`Flight::fields().time + 45`), a tuple of such expressions, or any closure `Fn(&R) -> K`. What it yields is a
 //! [`KeyValue`], which says how the value is compared: one total order per type.
+//!
+//! ```
+//! # extern crate watermill_core as watermill;
+//! use watermill_core::key::{KeyExpr, KeyFault, describe};
+//! use watermill_core::record::StreamRecord;
+//! use watermill_derive::StreamRecord;
+//!
+//! #[derive(StreamRecord)]
+//! struct Flight { time: i64, gate: Gate }
+//!
+//! #[derive(StreamRecord)]
+//! struct Gate { hall: String, number: u16 }
+//!
+//! let flight = Flight { time: 100, gate: Gate { hall: "A".into(), number: 7 } };
+//!
+//! // Rust's own operators, precedence and parentheses; constants take the type of the field.
+//! let hour = (Flight::fields().time + 45) / 60;
+//! assert_eq!(hour.key(&flight), Ok(Some(2)));
+//! assert_eq!(hour.to_string(), "(time + 45) / 60");
+//!
+//! // Fields of fields, tuples, functions of the user's. Text is compared where it stands.
+//! let gate = (Flight::fields().gate.hall, Flight::fields().gate.number.map(|n| n % 2 == 0));
+//! assert_eq!(gate.key(&flight), Ok(Some(("A".into(), false))));
+//! assert_eq!(describe(&gate), "(gate.hall, gate.number.map(..))");
+//!
+//! // Closures can be used wherever expressions can.
+//! let closure = |flight: &Flight| flight.time + 45;
+//! assert_eq!(closure.key(&flight), Ok(Some(145)));
+//! assert_eq!(describe(&closure), "|Flight| ..");
+//!
+//! // Arithmetic is checked: a record that leaves the range has no key.
+//! let late = Flight { time: i64::MAX, ..flight };
+//! let fault = hour.key(&late).unwrap_err();
+//! assert_eq!(fault.to_string(), "`9223372036854775807 + 45` leaves the range of `i64`");
+//! ```
+//!
+//! # Numbers and dates
+//!
+//! `+ - * / %`, unary `-`, `div_euclid` and `rem_euclid` work on integers and floats, with a constant or an expression of
+//! the same type on either side. Overflow and division by zero are a [`KeyFault`]. Floats become infinite instead, and
+//! NaN is a fault when it becomes a key.
+//!
+//! Dates take the durations of their own crate by `+` and `-`: std's `SystemTime`, and those of chrono, time and jiff
+//! behind the features of these names. Dates without a time of day move by whole days: what the duration has beyond
+//! them is cut off. A time of day does not go round the clock: that is an overflow.
+//!
+//! An `Option` of any of them can be calculated with as well; `None` stays `None`, which matches nothing.
+//!
+//! # How closures and expressions can both be keys
+//!
+//! `impl<R, K, F: Fn(&R) -> K> KeyExpr<R> for F` is for every type there is, or so it looks; next to it, an impl for
+//! [`Field`] or for a tuple ought to overlap. It does not, because [`Fn`] is a *fundamental* trait: adding an impl of it to a
+//! type is a breaking change by definition, so the compiler may take "`Field<P>` is no function" for a fact, and
+//! does. Since a closure's type implements `Fn` for one record only, `R` need not be named: it follows from
+//! `|robot: &Robot| ..`.
+//!
+//! # How an expression is made
+//!
+//! The derive writes a type for each field that says where it stands, a [`Place`], and puts a [`Field`] of it into the
+//! struct that `fields()` returns. `Field` and [`Computed`] implement the operators: each makes a new `Computed` around a node
+//! ([`Binary`], [`Negated`], [`Mapped`]), so that the whole expression is one type without pointers, and evaluating it
+//! is the plain arithmetic. What may stand to the right of an operator is an [`Operand`], what an operator does to two
+//! values is their [`Arith`]. Because the left side is known when the compiler comes to the right one, and of the
+//! numbers only the same type is an operand, `time + 10` needs no suffix.
 
 mod arith;
 mod closure;
@@ -74,7 +138,8 @@ pub enum KeyFault {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key of `{R}`",
     label = "not a key of `{R}`",
-    note = "a key is an expression over the record's fields (`{R}::fields().time + 10`), a tuple of such expressions, or a closure `|r: &{R}| ..` that returns a key value"
+    note = "a key is an expression over the record's fields (`{R}::fields().time + 10`), a tuple of such expressions, or a closure `|r: &{R}| ..` that returns a key value",
+    note = "the field or the result must be a key value: an integer, a float, a `String`, a date, ..; `#[derive(StreamKey)]` makes one of a type of your own"
 )]
 pub trait KeyExpr<R>: Send + Sync + 'static {
     /// The type of the key.

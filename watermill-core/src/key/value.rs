@@ -8,7 +8,12 @@ use super::KeyFault;
 /// A type that can be a key: it has one total order.
 ///
 /// Implemented for the integers, floats (NaN is refused, -0.0 equals 0.0), `bool`, `char`, `String`, dates, `Option`
-/// (`None` matches nothing) and tuples; `#[derive(StreamKey)]` adds the user's own ordered types.
+/// (`None` matches nothing) and tuples; `#[derive(StreamKey)]` adds the user's own ordered types, and
+/// [`Ordered`](super::Ordered) those of other crates.
+///
+/// A closure cannot return a key that borrows from the record; use the field itself (`fields().name`), which does.
+/// Whoever implements this by hand writes `Self::View<'a>` in [`into_view`](KeyValue::into_view), also where the view
+/// borrows nothing.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
     label = "cannot be a key",
@@ -47,6 +52,9 @@ pub enum Shifted<V> {
 }
 
 /// A key type to which offsets of type `D` can be added: what `within` and `tolerance` ask of a key.
+///
+/// Integers and floats take offsets of their own type, dates the durations of their own crate; jiff's civil dates take its
+/// `Span`s too. `SystemTime` takes std's `Duration`, which is never negative: to look back, move the other key.
 #[diagnostic::on_unimplemented(
     message = "an offset of type `{D}` cannot be added to a key of type `{Self}`",
     label = "`{D}` is no offset of `{Self}`",
