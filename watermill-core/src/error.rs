@@ -82,7 +82,9 @@ pub enum BadCause {
         limit: usize,
     },
     /// The record is longer than the limit.
-    #[error("the record is longer than the limit of {limit} bytes; raise the broker's record limit if such records are expected")]
+    #[error(
+        "the record is longer than the limit of {limit} bytes; raise the broker's record limit if such records are expected"
+    )]
     TooLong {
         /// The limit in bytes.
         limit: u64,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::BoxError;
+use crate::error::{BadCause, BoxError};
 use crate::record::StreamRecord;
 
 /// What the bytes of one message are.
@@ -22,8 +22,16 @@ pub trait Decode<R>: Send + Sync + 'static {
     /// Decodes one message.
     ///
     /// # Errors
-    /// What is wrong with the bytes: [`BadCause`](crate::error::BadCause) names the usual cases.
-    fn decode(&self, bytes: &[u8]) -> Result<Decoded<R>, crate::error::BadCause>;
+    /// What is wrong with the bytes: [`BadCause`] names the usual cases.
+    fn decode(&self, bytes: &[u8]) -> Result<Decoded<R>, BadCause>;
+
+    /// Decodes one message that is known to be valid UTF-8, which may save looking again.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode), which the default calls.
+    fn decode_str(&self, text: &str) -> Result<Decoded<R>, BadCause> {
+        self.decode(text.as_bytes())
+    }
 }
 
 /// Writes a record as the bytes of one message.
@@ -56,11 +64,21 @@ pub fn is_eos_mark(bytes: &[u8]) -> bool {
 }
 
 impl<R: StreamRecord + DeserializeOwned> Decode<R> for JsonCodec {
-    fn decode(&self, bytes: &[u8]) -> Result<Decoded<R>, crate::error::BadCause> {
-        if is_eos_mark(bytes) {
+    fn decode(&self, bytes: &[u8]) -> Result<Decoded<R>, BadCause> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.decode_str(text),
+            // Cut inside a character.
+            Err(error) if error.error_len().is_none() => Err(BadCause::Truncated),
+            Err(error) => Err(BadCause::NotUtf8(error)),
+        }
+    }
+
+    #[inline]
+    fn decode_str(&self, text: &str) -> Result<Decoded<R>, BadCause> {
+        if is_eos_mark(text.as_bytes()) {
             return Ok(Decoded::EndOfStream);
         }
-        serde_json::from_slice(bytes).map(Decoded::Record).map_err(crate::error::BadCause::json)
+        serde_json::from_str(text).map(Decoded::Record).map_err(BadCause::json)
     }
 }
 
