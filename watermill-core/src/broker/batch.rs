@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Position;
 use crate::error::{BadRecord, RecordPlace};
 
 /// Records of one stream in stream order, and where they stood.
@@ -146,6 +147,16 @@ impl Places {
     #[must_use]
     pub fn offset(&self, index: usize) -> u64 {
         self.offsets.get(index).unwrap_or(self.next)
+    }
+
+    /// The position at which reading starts with the record at `index`; behind the last one, where reading goes on.
+    #[must_use]
+    pub fn position(&self, index: usize) -> Position {
+        let part = match &*self.origin {
+            Origin::File { path } => path.clone(),
+            _ => String::new(),
+        };
+        Position { part, next: self.offset(index), number: self.first_number + index as u64, ended: false }
     }
 
     /// The place of the record at `index`, for messages. Its number is exact unless a fault stands before it in the batch.

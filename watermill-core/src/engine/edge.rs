@@ -1,0 +1,443 @@
+//! One join: the merge of a left and a right tape. Knows keys and records, but neither brokers nor async.
+//!
+//! The walk asks for the right records that match one left record, for left records in ascending order. The two cursors of an
+//! edge only ever move forward: `low` is the first right position that this left record or a later one can still match,
+//! `high` the one behind the last whose key is in range. Where right records can be dropped by their own joins, have no key, or
+//! must also be equal in something unordered, those from `low` to `high` are *taken in* one by one, and the
+//! match is picked from what was taken in.
+
+use std::any::Any;
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::also_index::AlsoIndex;
+use super::matching::{Also, Matching};
+use super::span::Span;
+use super::tape::Tape;
+use crate::joined::{Group, Joined};
+use crate::key::{KeyExpr, KeyValue};
+use crate::record::StreamRecord;
+
+/// What looking for matches came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seek {
+    /// More of the right stream must be read before the matches are known.
+    Need,
+    /// The left record has no key: it matches nothing.
+    NoKey,
+    /// The right records whose keys are in range all stand below this position.
+    Below(u64),
+}
+
+/// An edge whose types the walk does not know. Tapes come as `&Tape<L>` and `&Tape<R>`.
+pub(crate) trait AnyEdge: Send {
+    /// Moves the cursors to the left record at `position`.
+    fn seek(&mut self, left: &dyn Any, right: &dyn Any, position: u64) -> Seek;
+    /// Whether right records must be taken in before [`AnyEdge::select`].
+    fn takes_in(&self) -> bool;
+    /// The right records below `end` that are to be taken in next start here.
+    fn intake_from(&self) -> u64;
+    /// Takes in one right record; `alive` when its own joins have kept it.
+    fn take_in(&mut self, right: &dyn Any, position: u64, alive: bool);
+    /// The matches of the left record that was last sought.
+    fn select(&mut self, left: &dyn Any, right: &dyn Any, position: u64, span: &mut Span);
+    /// The first right position that is still needed.
+    fn low(&self) -> u64;
+    /// The size that the group of the left record last sought has reached; `None` where `low` to `high` is not a group.
+    fn reached(&self) -> Option<u64>;
+    /// Nothing that was taken in can match a later left record.
+    fn holds_nothing(&self, right_end: u64) -> bool;
+    /// Points `slot`, a `Joined<L, R>`, at the matches of its sole left record.
+    fn fill_sole(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span);
+    /// Adds the matches of one more left record of a window.
+    fn fill_window(&self, slot: &mut dyn Any, part: usize, right: &dyn Any, span: &Span);
+    /// Adds the matches of one more left record that is not the master.
+    fn fill_below(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span);
+    /// Ends a series of [`AnyEdge::fill_below`].
+    fn finish(&self, slot: &mut dyn Any, part: usize);
+    /// Empties the slot.
+    fn clear(&self, slot: &mut dyn Any, part: usize);
+    /// The left record's key, for messages.
+    fn left_text(&self, left: &dyn Any, position: u64) -> String;
+}
+
+/// One join between streams of `L` and `R`, by the keys `A` and `B`.
+pub(crate) struct Edge<L, R, A, B>
+where
+    A: KeyExpr<L>,
+    B: KeyExpr<R, Value = A::Value>,
+{
+    pub(crate) left_key: Arc<A>,
+    pub(crate) right_key: Arc<B>,
+    pub(crate) matching: Matching<A::Value>,
+    pub(crate) unique: bool,
+    low: u64,
+    high: u64,
+    intake: Intake<L, R>,
+    /// For a lookup: the positions of the table, sorted by key, once it is loaded.
+    sorted: Option<Vec<u64>>,
+}
+
+/// What was taken in of the right records from `low` on.
+struct Intake<L, R> {
+    on: bool,
+    next: u64,
+    kept: Kept<L, R>,
+}
+
+enum Kept<L, R> {
+    /// The ones that can match, ascending.
+    InOrder(VecDeque<u64>),
+    /// The same, found by the keys that must also be equal.
+    ByKeys(AlsoIndex<L, R>),
+}
+
+impl<L, R, A, B> Edge<L, R, A, B>
+where
+    L: StreamRecord,
+    R: StreamRecord,
+    A: KeyExpr<L>,
+    B: KeyExpr<R, Value = A::Value>,
+{
+    /// `filtered` when joins of the right stream's own can drop its records.
+    pub(crate) fn new(
+        left_key: Arc<A>,
+        right_key: Arc<B>,
+        matching: Matching<A::Value>,
+        unique: bool,
+        also: Option<Arc<dyn Also<L, R>>>,
+        filtered: bool,
+    ) -> Self {
+        let on = filtered || also.is_some() || matches!(matching, Matching::Lookup);
+        let kept = match also {
+            Some(also) => Kept::ByKeys(AlsoIndex::new(also)),
+            None => Kept::InOrder(VecDeque::new()),
+        };
+        let intake = Intake { on, next: 0, kept };
+        Self { left_key, right_key, matching, unique, low: 0, high: 0, intake, sorted: None }
+    }
+
+    fn left_of<'a>(&'a self, left: &'a Tape<L>, at: u64) -> Option<<A::Value as KeyValue>::View<'a>> {
+        self.left_key.key(left.get(at)?).ok().flatten()
+    }
+
+    fn seek_typed(&mut self, left: &Tape<L>, right: &Tape<R>, position: u64) -> Seek {
+        if let Matching::Lookup = self.matching {
+            self.high = right.end();
+            return if right.ended().is_some() { Seek::Below(self.high) } else { Seek::Need };
+        }
+        let Some(record) = left.get(position) else { return Seek::NoKey };
+        let Ok(Some(key)) = self.left_key.key(record) else { return Seek::NoKey };
+        let of = |record| self.right_key.key(record).ok().flatten();
+        let mut keyless = false;
+        let (low, high, beyond);
+        match &self.matching {
+            Matching::Equal => {
+                low = advance(right, self.low, |r| of(r).is_some_and(|k| k >= key)).0;
+                let first = self.high.max(low);
+                (high, beyond) = advance(right, first, |r| match of(r) {
+                    Some(k) => k > key,
+                    None => {
+                        keyless = true;
+                        false
+                    }
+                });
+            }
+            Matching::Within(interval) => {
+                let place = |r| of(r).map(|k| interval.place(&k, &key));
+                low = advance(right, self.low, |r| place(r).is_some_and(Ordering::is_ge)).0;
+                let first = self.high.max(low);
+                (high, beyond) = advance(right, first, |r| match place(r) {
+                    Some(at) => at == Ordering::Greater,
+                    None => {
+                        keyless = true;
+                        false
+                    }
+                });
+            }
+            Matching::AsOf(reach) => {
+                (high, beyond) = advance(right, self.high, |r| match of(r) {
+                    Some(k) => k > key,
+                    None => {
+                        keyless = true;
+                        false
+                    }
+                });
+                let in_reach = |r: &R| match reach {
+                    Some(reach) => of(r).is_some_and(|k| reach.reaches(&k, &key)),
+                    None => true,
+                };
+                low = match self.intake.kept {
+                    // The latest one is all that a later left record can want, unless it was dropped.
+                    Kept::InOrder(_) if !self.intake.on && !keyless => self.low.max(high.saturating_sub(1)),
+                    _ => advance(right, self.low, in_reach).0.min(high),
+                };
+            }
+            Matching::Lookup => return Seek::NoKey,
+        }
+        let mut complete = beyond || right.ended().is_some();
+        if self.unique && !complete {
+            // One match at most per key: it is there once the last key in range is the left key itself.
+            let last = high.checked_sub(1).filter(|last| *last >= low);
+            complete = !self.intake.on
+                && !keyless
+                && !matches!(self.matching, Matching::Within(_))
+                && last.is_some_and(|last| right.get(last).and_then(of).is_some_and(|k| k == key));
+        }
+        (self.low, self.high) = (low, high);
+        if keyless && !self.intake.on {
+            self.intake.on = true;
+            self.intake.next = low;
+        }
+        if complete { Seek::Below(high) } else { Seek::Need }
+    }
+
+    fn select_typed(&mut self, left: &Tape<L>, right: &Tape<R>, position: u64, span: &mut Span) {
+        span.clear();
+        span.floor = self.low;
+        if let Matching::Lookup = self.matching {
+            self.select_lookup(left, right, position, span);
+            return;
+        }
+        let latest = match &self.matching {
+            Matching::AsOf(reach) => Some(reach.as_deref()),
+            _ => None,
+        };
+        if !self.intake.on {
+            match latest {
+                None => span.set_run(self.low, self.high),
+                Some(reach) => {
+                    if let Some(at) = self.high.checked_sub(1)
+                        && reach.is_none_or(|reach| self.reaches(reach, left, right, position, at))
+                    {
+                        span.set_run(at, self.high);
+                    }
+                }
+            }
+            return;
+        }
+        match &mut self.intake.kept {
+            Kept::InOrder(kept) => {
+                while kept.front().is_some_and(|first| *first < self.low) {
+                    kept.pop_front();
+                }
+                if latest.is_none() {
+                    // Kept runs no further than `high`: nothing is taken in beyond it.
+                    span.set_picks(kept.iter().copied());
+                } else {
+                    while kept.len() > 1 {
+                        kept.pop_front();
+                    }
+                    // The latest survivor stays needed until a later one comes; nothing before it does.
+                    self.low = kept.front().copied().unwrap_or(self.intake.next);
+                    span.floor = self.low;
+                }
+            }
+            Kept::ByKeys(index) => {
+                index.release(self.low);
+                if let Some(record) = left.get(position) {
+                    let found = index.find(record, |at| right.get(at));
+                    match latest {
+                        None => span.set_picks(found),
+                        Some(_) => span.set_picks(found.last().into_iter()),
+                    }
+                }
+            }
+        }
+        if let (Some(reach), Kept::InOrder(kept)) = (latest, &self.intake.kept)
+            && let Some(&at) = kept.front()
+            && reach.is_none_or(|reach| self.reaches(reach, left, right, position, at))
+        {
+            span.set_run(at, at + 1);
+        }
+    }
+
+    fn reaches(
+        &self,
+        reach: &dyn super::matching::Reach<A::Value>,
+        left: &Tape<L>,
+        right: &Tape<R>,
+        position: u64,
+        at: u64,
+    ) -> bool {
+        let left = self.left_of(left, position);
+        let right = right.get(at).and_then(|record| self.right_key.key(record).ok().flatten());
+        matches!((left, right), (Some(left), Some(right)) if reach.reaches(&right, &left))
+    }
+
+    fn select_lookup(&mut self, left: &Tape<L>, right: &Tape<R>, position: u64, span: &mut Span) {
+        let of = |at: &u64| right.get(*at).and_then(|record| self.right_key.key(record).ok().flatten());
+        if self.sorted.is_none() {
+            let mut sorted: Vec<u64> = match &self.intake.kept {
+                Kept::InOrder(kept) => kept.iter().copied().collect(),
+                Kept::ByKeys(index) => index.all().collect(),
+            };
+            sorted.sort_by(|a, b| of(a).cmp(&of(b)));
+            self.sorted = Some(sorted);
+        }
+        let (Some(sorted), Some(record)) = (&self.sorted, left.get(position)) else { return };
+        let Ok(Some(key)) = self.left_key.key(record) else { return };
+        let first = sorted.partition_point(|at| of(at).is_some_and(|k| k < key));
+        let matches = sorted[first..].iter().take_while(|at| of(at).is_some_and(|k| k == key));
+        match &self.intake.kept {
+            Kept::InOrder(_) => span.set_picks(matches.copied()),
+            Kept::ByKeys(index) => span.set_picks(
+                matches.copied().filter(|at| right.get(*at).is_some_and(|r| index.equal(record, r))),
+            ),
+        }
+    }
+}
+
+/// The first position from `from` on whose record is `past`, and whether there was one on the tape.
+fn advance<R>(tape: &Tape<R>, from: u64, mut past: impl FnMut(&R) -> bool) -> (u64, bool) {
+    let mut position = from;
+    loop {
+        let rest = tape.rest(position);
+        if rest.is_empty() {
+            return (position, false);
+        }
+        for record in rest {
+            if past(record) {
+                return (position, true);
+            }
+            position += 1;
+        }
+    }
+}
+
+/// Points a group at a span.
+fn point<R>(group: &mut Group<R>, tape: &Tape<R>, span: &Span) {
+    if span.is_empty() {
+        group.clear();
+    } else if span.listed {
+        group.set_picked(span.picks.iter().filter_map(|at| tape.shared(*at)));
+    } else if let Some((batch, start)) = tape.shared(span.low) {
+        let len = (span.high - span.low) as usize;
+        if start + len <= batch.len() {
+            group.set_run(batch, start, len);
+        } else {
+            let mut at = span.low;
+            group.set_runs(std::iter::from_fn(|| {
+                let (batch, start) = (at < span.high).then(|| tape.shared(at))??;
+                let len = (batch.len() - start).min((span.high - at) as usize);
+                at += len as u64;
+                Some((batch, start, len))
+            }));
+        }
+    }
+}
+
+/// The typed tape behind `any`; the plan has made sure that it is one.
+macro_rules! tape {
+    ($any:expr, $type:ty, $otherwise:expr) => {
+        match $any.downcast_ref::<Tape<$type>>() {
+            Some(tape) => tape,
+            None => return $otherwise,
+        }
+    };
+}
+
+impl<L, R, A, B> AnyEdge for Edge<L, R, A, B>
+where
+    L: StreamRecord,
+    R: StreamRecord,
+    A: KeyExpr<L>,
+    B: KeyExpr<R, Value = A::Value>,
+{
+    fn seek(&mut self, left: &dyn Any, right: &dyn Any, position: u64) -> Seek {
+        self.seek_typed(tape!(left, L, Seek::NoKey), tape!(right, R, Seek::NoKey), position)
+    }
+
+    fn takes_in(&self) -> bool {
+        self.intake.on
+    }
+
+    fn intake_from(&self) -> u64 {
+        self.intake.next.max(self.low)
+    }
+
+    fn take_in(&mut self, right: &dyn Any, position: u64, alive: bool) {
+        let right = tape!(right, R, ());
+        self.intake.next = position + 1;
+        let Some(record) = right.get(position).filter(|_| alive) else { return };
+        if !matches!(self.right_key.key(record), Ok(Some(_))) {
+            return;
+        }
+        match &mut self.intake.kept {
+            Kept::InOrder(kept) => kept.push_back(position),
+            Kept::ByKeys(index) => index.insert(position, record),
+        }
+    }
+
+    fn select(&mut self, left: &dyn Any, right: &dyn Any, position: u64, span: &mut Span) {
+        self.select_typed(tape!(left, L, ()), tape!(right, R, ()), position, span);
+    }
+
+    fn low(&self) -> u64 {
+        self.low
+    }
+
+    fn reached(&self) -> Option<u64> {
+        match (&self.matching, &self.intake.kept) {
+            (Matching::Equal | Matching::Within(_), Kept::InOrder(_)) => Some(self.high - self.low),
+            _ => None,
+        }
+    }
+
+    fn holds_nothing(&self, right_end: u64) -> bool {
+        if let Matching::Lookup = self.matching {
+            return self.sorted.as_ref().is_some_and(Vec::is_empty);
+        }
+        if self.intake.on {
+            self.intake_from() >= right_end
+                && match &self.intake.kept {
+                    Kept::InOrder(kept) => kept.iter().all(|at| *at < self.low),
+                    Kept::ByKeys(index) => index.is_empty_from(self.low),
+                }
+        } else {
+            self.low >= right_end
+        }
+    }
+
+    fn fill_sole(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span) {
+        let Some(joined) = slot.downcast_mut::<Joined<L, R>>() else { return };
+        let (left, right) = (tape!(left, L, ()), tape!(right, R, ()));
+        if let Some(record) = left.get(at) {
+            point(joined.part(part).sole(record), right, span);
+        }
+    }
+
+    fn fill_window(&self, slot: &mut dyn Any, part: usize, right: &dyn Any, span: &Span) {
+        let Some(joined) = slot.downcast_mut::<Joined<L, R>>() else { return };
+        point(joined.part(part).push(), tape!(right, R, ()), span);
+    }
+
+    fn fill_below(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span) {
+        let Some(joined) = slot.downcast_mut::<Joined<L, R>>() else { return };
+        let (left, right) = (tape!(left, L, ()), tape!(right, R, ()));
+        if let Some(record) = left.get(at) {
+            point(joined.part(part).push_at(record), right, span);
+        }
+    }
+
+    fn finish(&self, slot: &mut dyn Any, part: usize) {
+        if let Some(joined) = slot.downcast_mut::<Joined<L, R>>() {
+            joined.part(part).finish();
+        }
+    }
+
+    fn clear(&self, slot: &mut dyn Any, part: usize) {
+        if let Some(joined) = slot.downcast_mut::<Joined<L, R>>() {
+            joined.part(part).clear();
+        }
+    }
+
+    fn left_text(&self, left: &dyn Any, position: u64) -> String {
+        let left = tape!(left, L, String::new());
+        match self.left_of(left, position) {
+            Some(key) => format!("{key:?}"),
+            None => "none".to_owned(),
+        }
+    }
+}

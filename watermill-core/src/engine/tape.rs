@@ -1,0 +1,167 @@
+//! The tape of a stream: the batches the walk still needs, as one sequence of positions.
+//!
+//! Positions count the records that were let in, from 0, over all batches. They never go back. Batches are
+//! shared (`Arc`), so groups can outlive their place on the tape; the master's batches in a windowed mill are not:
+//! their records move into the window.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::broker::{InputEnd, Places, Position};
+
+/// One batch on the tape.
+pub(crate) struct Segment<R> {
+    /// The position of the first record, were none of them taken.
+    first: u64,
+    records: Records<R>,
+    places: Arc<Places>,
+    bytes: u64,
+}
+
+enum Records<R> {
+    Shared(Arc<Vec<R>>),
+    /// Records that leave one by one, from the front.
+    Leaving(std::vec::IntoIter<R>, usize),
+}
+
+impl<R> Segment<R> {
+    fn slice(&self) -> &[R] {
+        match &self.records {
+            Records::Shared(all) => all,
+            Records::Leaving(rest, _) => rest.as_slice(),
+        }
+    }
+
+    /// How many records have left.
+    fn left(&self) -> usize {
+        match &self.records {
+            Records::Shared(_) => 0,
+            Records::Leaving(rest, len) => len - rest.len(),
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.first
+            + match &self.records {
+                Records::Shared(all) => all.len() as u64,
+                Records::Leaving(_, len) => *len as u64,
+            }
+    }
+}
+
+/// The batches of one stream that the walk still needs.
+pub(crate) struct Tape<R> {
+    segments: VecDeque<Segment<R>>,
+    end: u64,
+    ended: Option<InputEnd>,
+    /// Where reading goes on behind all that was let in.
+    tail: Position,
+    leaving: bool,
+}
+
+impl<R> Tape<R> {
+    pub(crate) fn new(leaving: bool) -> Self {
+        Self { segments: VecDeque::new(), end: 0, ended: None, tail: Position::default(), leaving }
+    }
+
+    /// The position behind the last record.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) fn ended(&self) -> Option<InputEnd> {
+        self.ended
+    }
+
+    pub(crate) fn set_ended(&mut self, end: InputEnd) {
+        self.ended = Some(end);
+    }
+
+    pub(crate) fn push(&mut self, records: Vec<R>, places: Places, bytes: u64, tail: Position) {
+        self.tail = tail;
+        if records.is_empty() {
+            return;
+        }
+        let first = self.end;
+        self.end += records.len() as u64;
+        let records = if self.leaving {
+            let len = records.len();
+            Records::Leaving(records.into_iter(), len)
+        } else {
+            Records::Shared(Arc::new(records))
+        };
+        self.segments.push_back(Segment { first, records, places: Arc::new(places), bytes });
+    }
+
+    fn segment(&self, position: u64) -> Option<&Segment<R>> {
+        // One or two segments nearly always: a search from the front beats a binary one.
+        if self.segments.len() <= 4 {
+            self.segments.iter().find(|segment| position < segment.end())
+        } else {
+            self.segments.get(self.segments.partition_point(|segment| segment.end() <= position))
+        }
+    }
+
+    /// The record at `position`, if it is on the tape.
+    pub(crate) fn get(&self, position: u64) -> Option<&R> {
+        let segment = self.segment(position)?;
+        let index = (position.checked_sub(segment.first)? as usize).checked_sub(segment.left())?;
+        segment.slice().get(index)
+    }
+
+    /// The records from `position` to the end of its batch.
+    pub(crate) fn rest(&self, position: u64) -> &[R] {
+        let Some(segment) = self.segment(position) else { return &[] };
+        let index = (position.saturating_sub(segment.first) as usize).saturating_sub(segment.left());
+        segment.slice().get(index..).unwrap_or(&[])
+    }
+
+    /// The shared batch that holds `position`, and the record's index in it.
+    pub(crate) fn shared(&self, position: u64) -> Option<(&Arc<Vec<R>>, usize)> {
+        let segment = self.segment(position)?;
+        let index = position.checked_sub(segment.first)? as usize;
+        match &segment.records {
+            Records::Shared(batch) => Some((batch, index)),
+            Records::Leaving(..) => None,
+        }
+    }
+
+    /// Takes the record at `position` off the tape, and drops those of its batch before it. Only of the tape of a windowed
+    /// master. The batch stays, so that its places can still be asked for.
+    pub(crate) fn take(&mut self, position: u64) -> Option<R> {
+        let segment = self.segments.iter_mut().find(|segment| position < segment.end())?;
+        let ahead = (position.checked_sub(segment.first)? as usize).checked_sub(segment.left())?;
+        match &mut segment.records {
+            Records::Leaving(rest, _) => rest.nth(ahead),
+            Records::Shared(_) => None,
+        }
+    }
+
+    /// Lets go of the batches that end at or before `position`.
+    pub(crate) fn release(&mut self, position: u64) {
+        while self.segments.front().is_some_and(|segment| segment.end() <= position) {
+            self.segments.pop_front();
+        }
+    }
+
+    /// Where the record at `position` stood, with its index among the [`Places`] of its batch.
+    pub(crate) fn places(&self, position: u64) -> Option<(&Arc<Places>, usize)> {
+        let segment = self.segment(position)?;
+        Some((&segment.places, position.checked_sub(segment.first)? as usize))
+    }
+
+    /// The position in the storage of the record at `position`, or where reading goes on when there is none yet.
+    pub(crate) fn storage_position(&self, position: u64) -> Position {
+        match self.places(position) {
+            Some((places, index)) => places.position(index),
+            None => Position { ended: self.ended.is_some(), ..self.tail.clone() },
+        }
+    }
+
+    /// How much memory the batches on the tape take, as far as is known.
+    pub(crate) fn bytes(&self) -> u64 {
+        let records: u64 =
+            self.segments.iter().map(|segment| (segment.slice().len() * size_of::<R>()) as u64).sum();
+        records + self.segments.iter().map(|segment| segment.bytes).sum::<u64>()
+    }
+}

@@ -1,0 +1,96 @@
+//! The first parameter: the master.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::record::StreamRecord;
+
+/// A first parameter: `&M` for one master at a time, `&[M]` for a window of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the master: the first parameter of a mill's function is `&M` or `&[M]`",
+    label = "the first parameter must be `&M` or `&[M]`, where `M` is a stream record",
+    note = "add `#[derive(StreamRecord)]` to the record, and take it by reference"
+)]
+pub trait Master: 'static {
+    /// The record type of the master stream.
+    type Record: StreamRecord;
+    /// The parameter as the function gets it.
+    type Item<'w>;
+    /// What holds the masters of a call.
+    #[doc(hidden)]
+    type Slot: MasterSlot<Self::Record>;
+    /// Whether the function takes a window.
+    #[doc(hidden)]
+    const WINDOWED: bool;
+
+    #[doc(hidden)]
+    fn item(slot: &Self::Slot) -> Self::Item<'_>;
+}
+
+/// What holds the masters of a call.
+#[doc(hidden)]
+pub trait MasterSlot<M>: Any + Send {
+    /// An empty slot.
+    fn new() -> Self;
+    /// The masters as a slice.
+    fn slice(&self) -> &[M];
+}
+
+/// One master, inside the batch it came in.
+#[doc(hidden)]
+pub struct Single<M> {
+    batch: Arc<Vec<M>>,
+    index: usize,
+}
+
+impl<M> Single<M> {
+    pub(crate) fn set(&mut self, batch: &Arc<Vec<M>>, index: usize) {
+        if !Arc::ptr_eq(&self.batch, batch) {
+            self.batch = Arc::clone(batch);
+        }
+        self.index = index;
+    }
+}
+
+impl<M: Send + Sync + 'static> MasterSlot<M> for Single<M> {
+    fn new() -> Self {
+        Self { batch: Arc::new(Vec::new()), index: 0 }
+    }
+
+    fn slice(&self) -> &[M] {
+        self.batch.get(self.index..=self.index).unwrap_or(&[])
+    }
+}
+
+impl<M: Send + Sync + 'static> MasterSlot<M> for Vec<M> {
+    fn new() -> Self {
+        Vec::new()
+    }
+
+    fn slice(&self) -> &[M] {
+        self
+    }
+}
+
+impl<M: StreamRecord> Master for &'static M {
+    type Record = M;
+    type Item<'w> = &'w M;
+    type Slot = Single<M>;
+    const WINDOWED: bool = false;
+
+    // The engine sets the slot before every call.
+    fn item(slot: &Single<M>) -> &M {
+        &slot.batch[slot.index]
+    }
+}
+
+impl<M: StreamRecord> Master for &'static [M] {
+    type Record = M;
+    type Item<'w> = &'w [M];
+    type Slot = Vec<M>;
+    const WINDOWED: bool = true;
+
+    fn item(slot: &Vec<M>) -> &[M] {
+        slot
+    }
+}

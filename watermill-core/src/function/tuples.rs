@@ -1,0 +1,163 @@
+//! The arities: one implementation of each function trait for every number of parameters, by macro.
+
+use super::master::Master;
+use super::param::{Param, ParamNeeds, ParamSpec, Params, Slot};
+
+/// What a function's type says: its first parameter, the other ones, its result. No bounds here, so that a function that is
+/// wrong in one place is reported for that place and not as "no function".
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a function for a mill",
+    label = "not a function for a mill",
+    note = "give a `fn` or a closure with 1 to 12 parameters, each with its type written out: `|flight: &Flight| ..`",
+    note = "an `async fn` goes into `Mill::new_async`, a closure that changes what it captured into `Mill::per_lane`"
+)]
+pub trait Shape<Marker> {
+    /// The first parameter, with a `'static` lifetime standing for any.
+    type First;
+    /// The other parameters, as a tuple.
+    type Rest;
+    /// What it returns.
+    type Output;
+}
+
+/// A function that can be called with arguments of any lifetime, from several threads.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called from several lanes at once, or not with borrowed arguments",
+    note = "`Mill::new` takes a `fn` or closure that is `Fn + Send + Sync + 'static`; for one that changes what it captured use `Mill::per_lane`"
+)]
+pub trait Call<Marker>: Shape<Marker, First: Master, Rest: Params> + Send + Sync + 'static {
+    #[doc(hidden)]
+    fn call(
+        &self,
+        master: &<Self::First as Master>::Slot,
+        slots: &mut <Self::Rest as Params>::Slots,
+    ) -> Self::Output;
+}
+
+/// As [`Call`], for a closure of one lane, which may change what it captured.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called with borrowed arguments",
+    note = "`Mill::per_lane` takes a closure that returns the lane's function: `Mill::per_lane(|| {{ let mut seen = 0; move |flight: &Flight| .. }})`"
+)]
+pub trait CallMut<Marker>: Shape<Marker, First: Master, Rest: Params> + 'static {
+    #[doc(hidden)]
+    fn call_mut(
+        &mut self,
+        master: &<Self::First as Master>::Slot,
+        slots: &mut <Self::Rest as Params>::Slots,
+    ) -> Self::Output;
+}
+
+/// As [`Call`], for an `async fn`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an `async fn` that a mill can call",
+    note = "`Mill::new_async` takes an `async fn` or an async closure that is `AsyncFn + Send + Sync + 'static`"
+)]
+pub trait AsyncCall<Marker>: Shape<Marker, First: Master, Rest: Params> + Send + Sync + 'static {
+    #[doc(hidden)]
+    fn call_async(
+        &self,
+        master: &<Self::First as Master>::Slot,
+        slots: &mut <Self::Rest as Params>::Slots,
+    ) -> impl Future<Output = Self::Output>;
+}
+
+/// The marker of async functions, which keeps their [`Shape`] apart from that of the others.
+#[doc(hidden)]
+pub struct Async<Marker>(std::marker::PhantomData<Marker>);
+
+macro_rules! arity {
+    ($($P:ident $slot:ident $index:tt),*) => {
+        impl<F, P0, $($P,)* O> Shape<fn(P0, $($P,)*) -> O> for F
+        where
+            F: FnMut(P0, $($P,)*) -> O,
+        {
+            type First = P0;
+            type Rest = ($($P,)*);
+            type Output = O;
+        }
+
+        impl<F, P0, $($P,)* O> Call<fn(P0, $($P,)*) -> O> for F
+        where
+            F: Fn(P0, $($P,)*) -> O + for<'w> Fn(P0::Item<'w>, $($P::Item<'w>,)*) -> O + Send + Sync + 'static,
+            P0: Master,
+            $($P: Param,)*
+        {
+            #[inline]
+            fn call(&self, master: &P0::Slot, slots: &mut ($($P::Slot,)*)) -> O {
+                let ($($slot,)*) = slots;
+                self(P0::item(master), $($P::item($slot),)*)
+            }
+        }
+
+        impl<F, P0, $($P,)* O> CallMut<fn(P0, $($P,)*) -> O> for F
+        where
+            F: FnMut(P0, $($P,)*) -> O + for<'w> FnMut(P0::Item<'w>, $($P::Item<'w>,)*) -> O + 'static,
+            P0: Master,
+            $($P: Param,)*
+        {
+            #[inline]
+            fn call_mut(&mut self, master: &P0::Slot, slots: &mut ($($P::Slot,)*)) -> O {
+                let ($($slot,)*) = slots;
+                self(P0::item(master), $($P::item($slot),)*)
+            }
+        }
+
+        impl<F, P0, $($P,)* O> Shape<Async<fn(P0, $($P,)*) -> O>> for F
+        where
+            F: AsyncFn(P0, $($P,)*) -> O,
+        {
+            type First = P0;
+            type Rest = ($($P,)*);
+            type Output = O;
+        }
+
+        impl<F, P0, $($P,)* O> AsyncCall<Async<fn(P0, $($P,)*) -> O>> for F
+        where
+            F: AsyncFn(P0, $($P,)*) -> O
+                + for<'w> AsyncFn(P0::Item<'w>, $($P::Item<'w>,)*) -> O
+                + Send + Sync + 'static,
+            P0: Master,
+            $($P: Param,)*
+        {
+            async fn call_async(&self, master: &P0::Slot, slots: &mut ($($P::Slot,)*)) -> O {
+                let ($($slot,)*) = slots;
+                self(P0::item(master), $($P::item($slot),)*).await
+            }
+        }
+
+        #[allow(unused_variables, clippy::unused_unit)]
+        impl<$($P: Param,)*> Params for ($($P,)*) {
+            type Slots = ($($P::Slot,)*);
+
+            fn specs() -> Vec<ParamSpec> {
+                vec![$($P::spec(),)*]
+            }
+
+            fn slots(values: &ParamNeeds<'_>) -> Option<Self::Slots> {
+                Some(($($P::slot(&values.of($index))?,)*))
+            }
+
+            fn slot(slots: &mut Self::Slots, index: usize) -> Option<&mut dyn Slot> {
+                let ($($slot,)*) = slots;
+                match index {
+                    $($index => Some($slot),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+arity!();
+arity!(P1 p1 0);
+arity!(P1 p1 0, P2 p2 1);
+arity!(P1 p1 0, P2 p2 1, P3 p3 2);
+arity!(P1 p1 0, P2 p2 1, P3 p3 2, P4 p4 3);
+arity!(P1 p1 0, P2 p2 1, P3 p3 2, P4 p4 3, P5 p5 4);
+arity!(P1 p1 0, P2 p2 1, P3 p3 2, P4 p4 3, P5 p5 4, P6 p6 5);
+arity!(P1 p1 0, P2 p2 1, P3 p3 2, P4 p4 3, P5 p5 4, P6 p6 5, P7 p7 6);
+arity!(P1 p1 0, P2 p2 1, P3 p3 2, P4 p4 3, P5 p5 4, P6 p6 5, P7 p7 6, P8 p8 7);
+arity!(P1 p1 0, P2 p2 1, P3 p3 2, P4 p4 3, P5 p5 4, P6 p6 5, P7 p7 6, P8 p8 7, P9 p9 8);
+arity!(P1 p1 0, P2 p2 1, P3 p3 2, P4 p4 3, P5 p5 4, P6 p6 5, P7 p7 6, P8 p8 7, P9 p9 8, P10 p10 9);
+arity!(P1 p1 0, P2 p2 1, P3 p3 2, P4 p4 3, P5 p5 4, P6 p6 5, P7 p7 6, P8 p8 7, P9 p9 8, P10 p10 9, P11 p11 10);

@@ -1,0 +1,474 @@
+//! Join results: what a function sees of the streams that are joined to its master.
+
+use std::fmt;
+use std::ops::Index;
+use std::sync::Arc;
+
+/// The records of `R` that match one record on the left of a join, in stream order.
+///
+/// A group borrows nothing and copies nothing: it points into the batches the records came in, and a group that
+/// straddles batches is still one group. Indexing costs O(1), or O(log n) over the batches it straddles.
+///
+/// Indexing beyond the end panics, as it does for slices; inside a mill that is an error of the function.
+pub struct Group<R> {
+    pieces: Pieces<R>,
+    len: usize,
+}
+
+enum Pieces<R> {
+    /// One contiguous run inside one batch; `start` is its first index. Also the empty group, with no batch.
+    Run { batch: Option<Arc<Vec<R>>>, start: usize },
+    /// Contiguous runs, one for each batch.
+    Runs(Vec<Run<R>>),
+    /// Single records: for each the index of its batch in the first list, and its index in that batch.
+    Picked(Vec<Arc<Vec<R>>>, Vec<(u32, u32)>),
+}
+
+struct Run<R> {
+    batch: Arc<Vec<R>>,
+    start: usize,
+    /// How many records of the group stand before and in this run.
+    end: usize,
+}
+
+impl<R> Group<R> {
+    /// How many records match.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none matches. In a `.left()` join that is how an unmatched record looks.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The record at `index`, in stream order.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&R> {
+        if index >= self.len {
+            return None;
+        }
+        match &self.pieces {
+            Pieces::Run { batch, start } => batch.as_ref()?.get(start + index),
+            Pieces::Runs(runs) => {
+                let at = runs.partition_point(|run| run.end <= index);
+                let before = if at == 0 { 0 } else { runs.get(at - 1)?.end };
+                let run = runs.get(at)?;
+                run.batch.get(run.start + (index - before))
+            }
+            Pieces::Picked(batches, places) => {
+                let (batch, place) = *places.get(index)?;
+                batches.get(batch as usize)?.get(place as usize)
+            }
+        }
+    }
+
+    /// The first record.
+    #[must_use]
+    pub fn first(&self) -> Option<&R> {
+        self.get(0)
+    }
+
+    /// The last record.
+    #[must_use]
+    pub fn last(&self) -> Option<&R> {
+        self.get(self.len.checked_sub(1)?)
+    }
+
+    /// The records in stream order.
+    #[must_use]
+    pub fn iter(&self) -> GroupIter<'_, R> {
+        GroupIter { group: self, slice: Default::default(), next: 0 }
+    }
+
+    /// The records as one slice, when they stand in one batch side by side.
+    #[must_use]
+    pub fn as_slice(&self) -> Option<&[R]> {
+        match &self.pieces {
+            Pieces::Run { batch: Some(batch), start } => batch.get(*start..start + self.len),
+            Pieces::Run { batch: None, .. } => Some(&[]),
+            _ => None,
+        }
+    }
+
+    /// The longest contiguous run from `index` on.
+    fn run_from(&self, index: usize) -> &[R] {
+        if index >= self.len {
+            return &[];
+        }
+        let slice = match &self.pieces {
+            Pieces::Run { batch, start } => {
+                batch.as_ref().and_then(|batch| batch.get(start + index..start + self.len))
+            }
+            Pieces::Runs(runs) => {
+                let at = runs.partition_point(|run| run.end <= index);
+                let before = if at == 0 { 0 } else { runs[at - 1].end };
+                runs.get(at).and_then(|run| {
+                    run.batch.get(run.start + (index - before)..run.start + (run.end - before))
+                })
+            }
+            Pieces::Picked(..) => self.get(index).map(std::slice::from_ref),
+        };
+        slice.unwrap_or(&[])
+    }
+
+    pub(crate) const fn empty() -> Self {
+        Self { pieces: Pieces::Run { batch: None, start: 0 }, len: 0 }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Points the group at one run. Touches no reference count while the batch stays the same.
+    pub(crate) fn set_run(&mut self, source: &Arc<Vec<R>>, from: usize, len: usize) {
+        if let Pieces::Run { batch: Some(batch), start } = &mut self.pieces
+            && Arc::ptr_eq(batch, source)
+        {
+            *start = from;
+        } else {
+            self.pieces = Pieces::Run { batch: Some(Arc::clone(source)), start: from };
+        }
+        self.len = len;
+    }
+
+    /// Points the group at several runs, each a batch with its first index and length.
+    pub(crate) fn set_runs<'a>(&mut self, source: impl Iterator<Item = (&'a Arc<Vec<R>>, usize, usize)>)
+    where
+        R: 'a,
+    {
+        let mut end = 0;
+        let runs = source
+            .map(|(batch, start, len)| {
+                end += len;
+                Run { batch: Arc::clone(batch), start, end }
+            })
+            .collect();
+        self.pieces = Pieces::Runs(runs);
+        self.len = end;
+    }
+
+    /// Points the group at single records.
+    pub(crate) fn set_picked<'a>(&mut self, source: impl Iterator<Item = (&'a Arc<Vec<R>>, usize)>)
+    where
+        R: 'a,
+    {
+        let (mut batches, mut places) = match std::mem::replace(&mut self.pieces, Pieces::Runs(Vec::new())) {
+            Pieces::Picked(batches, places) => (batches, places),
+            _ => (Vec::new(), Vec::new()),
+        };
+        batches.clear();
+        places.clear();
+        for (batch, index) in source {
+            let known = batches.last().is_some_and(|last| Arc::ptr_eq(last, batch));
+            if !known {
+                batches.push(Arc::clone(batch));
+            }
+            places.push(((batches.len() - 1) as u32, index as u32));
+        }
+        self.len = places.len();
+        self.pieces = Pieces::Picked(batches, places);
+    }
+}
+
+impl<R> Index<usize> for Group<R> {
+    type Output = R;
+
+    #[track_caller]
+    fn index(&self, index: usize) -> &R {
+        match self.get(index) {
+            Some(record) => record,
+            None => misuse(format!(
+                "the group has {} records of `{}`, and record {index} was asked for: use `get` or `first`, or an inner join",
+                self.len,
+                short_name::<R>()
+            )),
+        }
+    }
+}
+
+impl<'a, R> IntoIterator for &'a Group<R> {
+    type Item = &'a R;
+    type IntoIter = GroupIter<'a, R>;
+
+    fn into_iter(self) -> GroupIter<'a, R> {
+        self.iter()
+    }
+}
+
+impl<R: fmt::Debug> fmt::Debug for Group<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
+/// The records of a [`Group`] in stream order.
+pub struct GroupIter<'a, R> {
+    group: &'a Group<R>,
+    /// What is left of the run the iterator is in.
+    slice: std::slice::Iter<'a, R>,
+    /// The index in the group of the first record behind `slice`.
+    next: usize,
+}
+
+impl<'a, R> Iterator for GroupIter<'a, R> {
+    type Item = &'a R;
+
+    fn next(&mut self) -> Option<&'a R> {
+        if let Some(record) = self.slice.next() {
+            return Some(record);
+        }
+        let run = self.group.run_from(self.next);
+        self.next += run.len();
+        self.slice = run.iter();
+        self.slice.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.group.len - self.next + self.slice.len();
+        (left, Some(left))
+    }
+}
+
+impl<R> ExactSizeIterator for GroupIter<'_, R> {}
+
+impl<R> std::iter::FusedIterator for GroupIter<'_, R> {}
+
+/// All records of `R` that are joined to the records of `L` that a call was given.
+///
+/// `joined[l]` is the [`Group`] of `l`, which must be a record of this very call: the master, a record of the master's
+/// window, or a record found in a group above. Records are told apart by their place in memory, never by value, so a clone is
+/// not a record of the call: [`get`](Joined::get) is then `None`, and indexing is an error of the function.
+///
+/// ```
+/// # use watermill_core::Joined;
+/// # struct Audio { frame: u32 }
+/// # struct Video { frame: u32, brightness: f64 }
+/// fn brightest(audio: &Audio, video: &Joined<Audio, Video>) -> f64 {
+///     video[audio].iter().map(|frame| frame.brightness).fold(0.0, f64::max)
+/// }
+/// ```
+pub struct Joined<L, R> {
+    /// The stream's name, where `R` is read from several.
+    name: Option<Arc<str>>,
+    /// Where the left records stand in memory, sorted by address.
+    blocks: Vec<Block>,
+    groups: Vec<Group<R>>,
+    /// One for each join of these two types, when there are several; then the fields above are unused.
+    siblings: Vec<Joined<L, R>>,
+    left: std::marker::PhantomData<fn(&L)>,
+}
+
+/// Left records side by side in memory. Addresses are only ever compared, never followed.
+#[derive(Clone, Copy)]
+struct Block {
+    /// The address of the first one.
+    address: usize,
+    /// How many there are.
+    count: usize,
+    /// The place in `groups` of the first one's group.
+    group: usize,
+}
+
+impl<L, R> Joined<L, R> {
+    /// The group of `left`, or `None` when `left` is not a record of this call (a clone of one, say).
+    #[must_use]
+    pub fn get(&self, left: &L) -> Option<&Group<R>> {
+        if self.siblings.is_empty() {
+            self.own(left)
+        } else {
+            let mut found = self.siblings.iter().filter_map(|sibling| sibling.own(left));
+            let first = found.next();
+            if found.next().is_some() { None } else { first }
+        }
+    }
+
+    /// The group of the sole master, in a function without a window.
+    ///
+    /// # Panics
+    /// When the left side is not one sole record; inside a mill that is an error of the function.
+    #[must_use]
+    #[track_caller]
+    pub fn only(&self) -> &Group<R> {
+        match self.groups.as_slice() {
+            [group] if self.siblings.is_empty() => group,
+            _ => misuse(format!(
+                "`only` asks for one `{}`, but this call has several or joins several streams: index with the record",
+                short_name::<L>()
+            )),
+        }
+    }
+
+    /// The groups from the stream of this name, when `R` is read from several (`.read_as::<R>(name, ..)`).
+    ///
+    /// # Panics
+    /// When no join reads a stream of that name; inside a mill that is an error of the function.
+    #[must_use]
+    #[track_caller]
+    pub fn from(&self, name: &str) -> &Self {
+        let is = |joined: &Self| joined.name.as_deref() == Some(name);
+        if is(self) {
+            return self;
+        }
+        match self.siblings.iter().find(|sibling| is(sibling)) {
+            Some(sibling) => sibling,
+            None => misuse(format!(
+                "no stream of `{}` that is joined to `{}` is named \"{name}\"",
+                short_name::<R>(),
+                short_name::<L>()
+            )),
+        }
+    }
+
+    fn own(&self, left: &L) -> Option<&Group<R>> {
+        let address = std::ptr::from_ref(left).addr();
+        let block = match self.blocks.as_slice() {
+            [block] => block,
+            blocks => blocks.get(blocks.partition_point(|block| block.address <= address).checked_sub(1)?)?,
+        };
+        // Records have a size (refused otherwise at compile time), so the quotient tells them apart.
+        let index = address.checked_sub(block.address)? / size_of::<L>().max(1);
+        if index < block.count { self.groups.get(block.group + index) } else { None }
+    }
+
+    pub(crate) fn new(name: Option<Arc<str>>) -> Self {
+        Self {
+            name,
+            blocks: Vec::new(),
+            groups: Vec::new(),
+            siblings: Vec::new(),
+            left: std::marker::PhantomData,
+        }
+    }
+
+    /// One `Joined` for each of `names`; a sole one stands for itself.
+    pub(crate) fn over(mut names: Vec<Option<Arc<str>>>) -> Self {
+        match names.pop() {
+            Some(name) if names.is_empty() => Self::new(name),
+            last => {
+                names.extend(last);
+                let mut all = Self::new(None);
+                all.siblings = names.into_iter().map(Self::new).collect();
+                all
+            }
+        }
+    }
+
+    pub(crate) fn part(&mut self, index: usize) -> &mut Self {
+        if self.siblings.is_empty() { self } else { &mut self.siblings[index] }
+    }
+
+    /// Forgets all groups, keeping their memory.
+    pub(crate) fn clear(&mut self) {
+        self.blocks.clear();
+        self.groups.clear();
+    }
+
+    /// The group of the sole left record at `left`, to be pointed at its records.
+    pub(crate) fn sole(&mut self, left: &L) -> &mut Group<R> {
+        let address = std::ptr::from_ref(left).addr();
+        match self.blocks.as_mut_slice() {
+            [block] => block.address = address,
+            _ => {
+                self.blocks.clear();
+                self.blocks.push(Block { address, count: 1, group: 0 });
+            }
+        }
+        if self.groups.len() != 1 {
+            self.groups.clear();
+            self.groups.push(Group::empty());
+        }
+        &mut self.groups[0]
+    }
+
+    /// Adds a group for the next record of a window; where the window stands is told by [`Joined::place`].
+    pub(crate) fn push(&mut self) -> &mut Group<R> {
+        self.groups.push(Group::empty());
+        let last = self.groups.len() - 1;
+        &mut self.groups[last]
+    }
+
+    /// Adds a group for the left record at `left`, which need not stand beside the one added before.
+    pub(crate) fn push_at(&mut self, left: &L) -> &mut Group<R> {
+        let address = std::ptr::from_ref(left).addr();
+        let group = self.groups.len();
+        match self.blocks.last_mut() {
+            Some(block) if block.address + block.count * size_of::<L>() == address => block.count += 1,
+            _ => self.blocks.push(Block { address, count: 1, group }),
+        }
+        self.push()
+    }
+
+    /// Sorts the blocks after the last [`Joined::push_at`], so that lookups find them.
+    pub(crate) fn finish(&mut self) {
+        if self.blocks.len() > 1 {
+            self.blocks.sort_unstable_by_key(|block| block.address);
+        }
+    }
+
+    /// The left records of all groups stand side by side in `lefts`.
+    pub(crate) fn place(&mut self, lefts: &[L]) {
+        self.blocks.clear();
+        self.blocks.push(Block { address: lefts.as_ptr().addr(), count: lefts.len(), group: 0 });
+    }
+
+    /// As [`Joined::place`], for every join of these two types.
+    pub(crate) fn place_all(&mut self, lefts: &[L]) {
+        self.place(lefts);
+        for sibling in &mut self.siblings {
+            sibling.place(lefts);
+        }
+    }
+}
+
+impl<L, R> Index<&L> for Joined<L, R> {
+    type Output = Group<R>;
+
+    #[track_caller]
+    fn index(&self, left: &L) -> &Group<R> {
+        match self.get(left) {
+            Some(group) => group,
+            None if self.siblings.len() > 1 => misuse(format!(
+                "`{0}` is read from several streams: choose one by name, `joined.from(\"name\")[record]`",
+                short_name::<R>()
+            )),
+            None => misuse(format!(
+                "this `{}` is not a record of this call: index with the reference the function was given, not with a clone",
+                short_name::<L>()
+            )),
+        }
+    }
+}
+
+impl<L, R: fmt::Debug> fmt::Debug for Joined<L, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.siblings.is_empty() {
+            f.debug_list().entries(&self.groups).finish()
+        } else {
+            f.debug_map().entries(self.siblings.iter().map(|one| (&one.name, one))).finish()
+        }
+    }
+}
+
+/// A mistake in how a function looks something up. `Index` can return no error, so it unwinds with this as payload, without
+/// the panic message; the engine turns it into an error of the function.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} (at {place})")]
+pub(crate) struct Misuse {
+    what: String,
+    place: &'static std::panic::Location<'static>,
+}
+
+#[track_caller]
+pub(crate) fn misuse(what: String) -> ! {
+    std::panic::resume_unwind(Box::new(Misuse { what, place: std::panic::Location::caller() }))
+}
+
+/// The last segment of a type's path, generics included.
+pub(crate) fn short_name<T: ?Sized>() -> &'static str {
+    let full = std::any::type_name::<T>();
+    let end = full.find('<').unwrap_or(full.len());
+    full[..end].rfind("::").map_or(full, |at| &full[at + 2..])
+}
