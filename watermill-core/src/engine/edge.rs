@@ -51,11 +51,27 @@ pub(crate) trait AnyEdge: Send {
     /// Nothing that was taken in can match a later left record.
     fn holds_nothing(&self, right_end: u64) -> bool;
     /// Points `slot`, a `Joined<L, R>`, at the matches of its sole left record.
-    fn fill_sole(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span);
+    fn fill_sole(
+        &self,
+        slot: &mut dyn Any,
+        part: usize,
+        left: &dyn Any,
+        right: &dyn Any,
+        at: u64,
+        span: &Span,
+    );
     /// Adds the matches of one more left record of a window.
     fn fill_window(&self, slot: &mut dyn Any, part: usize, right: &dyn Any, span: &Span);
     /// Adds the matches of one more left record that is not the master.
-    fn fill_below(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span);
+    fn fill_below(
+        &self,
+        slot: &mut dyn Any,
+        part: usize,
+        left: &dyn Any,
+        right: &dyn Any,
+        at: u64,
+        span: &Span,
+    );
     /// Ends a series of [`AnyEdge::fill_below`].
     fn finish(&self, slot: &mut dyn Any, part: usize);
     /// Empties the slot.
@@ -332,6 +348,12 @@ fn point<R>(group: &mut Group<R>, tape: &Tape<R>, span: &Span) {
 
 /// The typed tape behind `any`; the plan has made sure that it is one.
 macro_rules! tape {
+    ($any:expr, $type:ty) => {
+        match $any.downcast_ref::<Tape<$type>>() {
+            Some(tape) => tape,
+            None => return,
+        }
+    };
     ($any:expr, $type:ty, $otherwise:expr) => {
         match $any.downcast_ref::<Tape<$type>>() {
             Some(tape) => tape,
@@ -360,7 +382,7 @@ where
     }
 
     fn take_in(&mut self, right: &dyn Any, position: u64, alive: bool) {
-        let right = tape!(right, R, ());
+        let right = tape!(right, R);
         self.intake.next = position + 1;
         let Some(record) = right.get(position).filter(|_| alive) else { return };
         if !matches!(self.right_key.key(record), Ok(Some(_))) {
@@ -373,7 +395,7 @@ where
     }
 
     fn select(&mut self, left: &dyn Any, right: &dyn Any, position: u64, span: &mut Span) {
-        self.select_typed(tape!(left, L, ()), tape!(right, R, ()), position, span);
+        self.select_typed(tape!(left, L), tape!(right, R), position, span);
     }
 
     fn low(&self) -> u64 {
@@ -406,9 +428,17 @@ where
         }
     }
 
-    fn fill_sole(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span) {
+    fn fill_sole(
+        &self,
+        slot: &mut dyn Any,
+        part: usize,
+        left: &dyn Any,
+        right: &dyn Any,
+        at: u64,
+        span: &Span,
+    ) {
         let Some(joined) = slot.downcast_mut::<Joined<L, R>>() else { return };
-        let (left, right) = (tape!(left, L, ()), tape!(right, R, ()));
+        let (left, right) = (tape!(left, L), tape!(right, R));
         if let Some(record) = left.get(at) {
             point(joined.part(part).sole(record), right, span);
         }
@@ -416,12 +446,20 @@ where
 
     fn fill_window(&self, slot: &mut dyn Any, part: usize, right: &dyn Any, span: &Span) {
         let Some(joined) = slot.downcast_mut::<Joined<L, R>>() else { return };
-        point(joined.part(part).push(), tape!(right, R, ()), span);
+        point(joined.part(part).push(), tape!(right, R), span);
     }
 
-    fn fill_below(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span) {
+    fn fill_below(
+        &self,
+        slot: &mut dyn Any,
+        part: usize,
+        left: &dyn Any,
+        right: &dyn Any,
+        at: u64,
+        span: &Span,
+    ) {
         let Some(joined) = slot.downcast_mut::<Joined<L, R>>() else { return };
-        let (left, right) = (tape!(left, L, ()), tape!(right, R, ()));
+        let (left, right) = (tape!(left, L), tape!(right, R));
         if let Some(record) = left.get(at) {
             point(joined.part(part).push_at(record), right, span);
         }

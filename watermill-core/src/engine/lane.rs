@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::walk::{Step, Walk, WalkEnd};
 use crate::broker::{BoxFuture, Checkpoint, Committer};
 use crate::error::{BoxError, RunError};
-use crate::function::{AnyOut, AnyOutlet, Called, Control, OutRef, Stage};
+use crate::function::{AnyOutlet, Called, Control, OutRef, Slot, Stage};
 use crate::handle::Control as Steering;
 use crate::report::{EndReason, InputReport, OutputReport, RunReport};
 
@@ -106,6 +106,7 @@ impl LaneRun {
                             None => return Ok((calls, EndReason::Stopped)),
                         }
                     };
+                    self.steering.publish(|watch| watch.waiting_for = None);
                     progress += loaded.progress;
                     self.check_budget(node)?;
                 }
@@ -127,7 +128,7 @@ impl LaneRun {
     fn look_at_outs(&mut self, out_params: &[usize]) -> Result<bool, RunError> {
         let mut all_ended = self.ports.len() == out_params.len();
         for param in out_params {
-            let Some(OutRef(out)) = self.stage.param(*param).and_then(|slot| slot.as_out()) else { continue };
+            let Some(OutRef(out)) = self.stage.param(*param).and_then(Slot::as_out) else { continue };
             if out.wrote_late() {
                 let text = "it wrote to a result stream that it had ended with `end()`";
                 return Err(self.failed(text.into()));
@@ -144,7 +145,7 @@ impl LaneRun {
         self.stage.returned().roll_back();
         for port in &self.ports {
             if let Some(OutRef(out)) =
-                port.param.and_then(|param| self.stage.param(param)).and_then(|slot| slot.as_out())
+                port.param.and_then(|param| self.stage.param(param)).and_then(Slot::as_out)
             {
                 out.roll_back();
             }
@@ -158,7 +159,7 @@ impl LaneRun {
             match port.param {
                 None => port.outlet.collect(self.stage.returned()),
                 Some(param) => {
-                    if let Some(OutRef(out)) = self.stage.param(param).and_then(|slot| slot.as_out()) {
+                    if let Some(OutRef(out)) = self.stage.param(param).and_then(Slot::as_out) {
                         port.ended |= out.has_ended();
                         port.outlet.collect(out);
                     }

@@ -49,8 +49,6 @@ pub(crate) trait AnyNode: Send {
     fn put_single(&self, slot: &mut dyn Any, position: u64);
     /// Moves the record into a `Vec<R>`.
     fn move_into(&mut self, slot: &mut dyn Any, position: u64);
-    /// How many records a `Vec<R>` holds; empties it on request.
-    fn window_len(&self, slot: &mut dyn Any) -> usize;
     /// Empties a `Vec<R>`.
     fn clear_window(&self, slot: &mut dyn Any);
     /// Adds the record's place to a `Meta<R>`, emptied first on request.
@@ -131,7 +129,9 @@ impl<R: StreamRecord> Node<R> {
         } else {
             self.admit_slowly(records, places, faults, bytes);
         }
-        if self.fault.is_none() && let Some(end) = end {
+        if self.fault.is_none()
+            && let Some(end) = end
+        {
             self.marked = end == crate::broker::InputEnd::Mark;
             self.tape.set_ended(end);
         }
@@ -291,10 +291,6 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         if let Some(window) = slot.downcast_mut::<Vec<R>>() {
             window.extend(self.tape.take(position));
         }
-    }
-
-    fn window_len(&self, slot: &mut dyn Any) -> usize {
-        slot.downcast_ref::<Vec<R>>().map_or(0, Vec::len)
     }
 
     fn clear_window(&self, slot: &mut dyn Any) {

@@ -148,8 +148,7 @@ impl Walk {
             params.iter().enumerate().filter(|(_, kind)| wanted(kind)).map(|(at, _)| at).collect::<Vec<_>>()
         };
         let deep = edges.iter().any(|edge| edge.left != 0);
-        let window =
-            window.map(|rule| WindowState { rule, count: 0, called: false, index: 0, first: 0 });
+        let window = window.map(|rule| WindowState { rule, count: 0, called: false, index: 0, first: 0 });
         Self {
             nodes,
             edges,
@@ -169,18 +168,16 @@ impl Walk {
     }
 
     fn step_single(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
-        loop {
-            match self.find_master()? {
-                Found::Master(position) => {
-                    self.fill_single(stage, position);
-                    self.next = position + 1;
-                    return Ok(Step::Call);
-                }
-                Found::Need(node) => return self.need(node),
-                Found::Done(end) => {
-                    self.done = Some(end);
-                    return Ok(Step::Done(end));
-                }
+        match self.find_master()? {
+            Found::Master(position) => {
+                self.fill_single(stage, position);
+                self.next = position + 1;
+                Ok(Step::Call)
+            }
+            Found::Need(node) => self.need(node),
+            Found::Done(end) => {
+                self.done = Some(end);
+                Ok(Step::Done(end))
             }
         }
     }
@@ -352,7 +349,11 @@ impl Walk {
     /// The first position of `node` that is still needed to go on.
     pub(crate) fn needed_from(&self, node: usize) -> u64 {
         let from = match self.nodes[node].parent {
-            None => self.window.as_ref().filter(|window| window.count > 0).map_or(self.next, |window| window.first),
+            None => self
+                .window
+                .as_ref()
+                .filter(|window| window.count > 0)
+                .map_or(self.next, |window| window.first),
             Some(edge) => {
                 let edge = &self.edges[edge];
                 let low = edge.edge.low();
