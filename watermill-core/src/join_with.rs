@@ -256,8 +256,9 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
         self
     }
 
-    /// Promises that no key comes twice in the right stream. A group is then complete with its first record, so nothing waits
-    /// for the one behind it. A key that does come twice is a bad record.
+    /// Promises that no key comes twice in the right stream; with [`and`](JoinWith::and), that its keys do not come twice together. A
+    /// group is then complete with its first record, so nothing waits for the one behind it. A key that does come twice is a
+    /// bad record: found as it is read, or, in a table or with `and`, when it matches.
     #[must_use]
     pub fn unique(mut self) -> Self {
         self.unique = true;

@@ -16,6 +16,8 @@ mod mill;
 mod plan;
 mod policy;
 pub mod prelude;
+#[cfg(feature = "progress")]
+mod progress;
 pub mod record;
 mod report;
 pub mod testing;
