@@ -6,13 +6,13 @@ use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use crate::broker::feed::{MakeFeed, make_feed};
 use crate::engine::{
-    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Edge, KeyCheck, MakeNode, Matching, RoleCheck, Rule,
+    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Edge, Keep, KeyCheck, MakeNode, Matching, RoleCheck, Rule,
     Tolerance, describe, make_node,
 };
 use crate::key::{KeyExpr, KeyOffset, KeyValue};
 use crate::record::{RecordType, StreamRecord};
-use crate::testing::{MakeFeed, make_feed};
 
 /// A join of the stream `R` to the stream `L`, by keys of type `V`.
 ///
@@ -57,26 +57,6 @@ pub struct JoinWith<L, R, V: KeyValue> {
 }
 
 type MakeCheck<T> = Arc<dyn Fn() -> Box<dyn RoleCheck<T>> + Send + Sync>;
-
-/// What is kept of the left records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keep {
-    Inner,
-    Left,
-    Exists,
-    Unmatched,
-}
-
-impl fmt::Display for Keep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Inner => "inner",
-            Self::Left => "left",
-            Self::Exists => "exists",
-            Self::Unmatched => "unmatched",
-        })
-    }
-}
 
 /// Two key expressions of one type; only [`Keys`] knows which.
 trait KeyPair<L, R, V: KeyValue>: Send + Sync {

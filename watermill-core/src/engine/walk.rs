@@ -4,13 +4,13 @@
 use std::collections::HashSet;
 
 use super::edge::{AnyEdge, Seek};
+use super::keep::Keep;
 use super::marks::Marks;
 use super::node::AnyNode;
 use super::span::SpanTable;
 use crate::broker::Position;
 use crate::error::{BadCause, BadRecord, RunError};
 use crate::function::{ParamKind, Stage};
-use crate::join_with::Keep;
 use crate::window::{AnyWindow, CloseReason};
 
 /// One stream of the tree.
