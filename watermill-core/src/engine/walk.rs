@@ -345,11 +345,17 @@ impl Walk {
     fn exhausted(&self, node: usize) -> Option<usize> {
         self.nodes[node].children.iter().find_map(|&index| {
             let edge = &self.edges[index];
-            if !edge.is_strict() || !edge.edge.holds_nothing(self.nodes[edge.right].node.end()) {
-                return None;
-            }
             let right = &self.nodes[edge.right];
-            if right.node.ended() { Some(edge.right) } else { self.exhausted(edge.right) }
+            if !edge.is_strict() {
+                None
+            } else if right.node.ended() && edge.edge.holds_nothing(right.node.end()) {
+                Some(edge.right)
+            } else if edge.edge.holds_nothing(0) {
+                // What it has not taken in yet will be dropped, if a stream further below is the one that has ended.
+                self.exhausted(edge.right)
+            } else {
+                None
+            }
         })
     }
 
