@@ -95,7 +95,7 @@ impl Plan {
     /// Finds every stream in the catalog of a broker.
     pub(crate) fn job(&self, catalog: &Catalog, broker: &str) -> Result<Job, BuildError> {
         let mut inputs = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
+        for (index, node) in self.nodes.iter().enumerate() {
             let mut found = catalog.inputs.iter().enumerate().filter(|(_, input)| {
                 input.record == node.record && input.name.as_deref() == node.name.as_deref()
             });
@@ -111,7 +111,7 @@ impl Plan {
                 let problem = BuildProblem::DeclaredTwice { stream: node.stream.clone() };
                 return Err(self.error(problem, "declare it once, or give the streams names with `read_as`"));
             }
-            inputs.push(InputRequest { input, stream: node.stream.clone() });
+            inputs.push(InputRequest { input, stream: node.stream.clone(), node: index });
         }
         let mut outputs = Vec::with_capacity(self.ports.len());
         for port in &self.ports {
@@ -127,7 +127,8 @@ impl Plan {
             }
             outputs.push(OutputRequest { output, stream: record.to_string() });
         }
-        Ok(Job { function: self.function.clone(), inputs, outputs })
+        let streams = self.nodes.iter().map(|node| node.stream.clone()).collect();
+        Ok(Job { function: self.function.clone(), streams, inputs, outputs })
     }
 }
 

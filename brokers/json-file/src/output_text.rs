@@ -14,6 +14,17 @@ const WRITE_BYTES: usize = 256 * 1024;
 /// How much goes into one zstd frame.
 const FRAME_BYTES: usize = 1024 * 1024;
 
+/// What of an output is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Committed {
+    /// The length of the file, compressed where it is.
+    pub(crate) length: u64,
+    /// How many elements that holds.
+    pub(crate) elements: u64,
+    /// The EndOfStream mark is among them.
+    pub(crate) marked: bool,
+}
+
 /// The text of one output.
 pub(crate) struct OutputText {
     destination: Destination,
@@ -32,6 +43,17 @@ impl OutputText {
     pub(crate) fn new(destination: Destination, format: Format, compression: Compression) -> Self {
         let buffer = Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 8);
         Self { destination, format, compression, buffer, elements: 0, length: 0, marked: false }
+    }
+
+    /// Goes on behind what an earlier run has committed; from the beginning for nothing.
+    pub(crate) fn go_on(&mut self, from: Committed) -> io::Result<()> {
+        self.destination.cut_to(from.length)?;
+        (self.length, self.elements, self.marked) = (from.length, from.elements, from.marked);
+        Ok(())
+    }
+
+    fn committed(&self) -> Committed {
+        Committed { length: self.length, elements: self.elements, marked: self.marked }
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -117,15 +139,15 @@ impl OutputText {
         })
     }
 
-    /// Makes what was written durable; returns the length of the file up to there.
-    pub(crate) fn commit(&mut self) -> io::Result<u64> {
+    /// Makes what was written durable; returns what that is.
+    pub(crate) fn commit(&mut self) -> io::Result<Committed> {
         self.write_out()?;
         self.destination.sync(false)?;
-        Ok(self.length)
+        Ok(self.committed())
     }
 
     /// Completes the text and makes it durable.
-    pub(crate) fn finish(&mut self) -> io::Result<u64> {
+    pub(crate) fn finish(&mut self) -> io::Result<Committed> {
         if self.format == Format::JsonArray {
             self.buffer.extend_from_slice(if self.elements == 0 { b"[]\n" } else { b"\n]\n" });
         }
@@ -135,7 +157,7 @@ impl OutputText {
         }
         self.write_out()?;
         self.destination.sync(true)?;
-        Ok(self.length)
+        Ok(self.committed())
     }
 
     fn write_empty_piece(&mut self) -> io::Result<u64> {
