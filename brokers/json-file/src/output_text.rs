@@ -13,6 +13,8 @@ use crate::partial_file::Destination;
 const WRITE_BYTES: usize = 256 * 1024;
 /// How much goes into one zstd frame.
 const FRAME_BYTES: usize = 1024 * 1024;
+/// On lines of JSON as small as the usual 6, within a few per cent, and six times as fast.
+const GZIP_LEVEL: flate2::Compression = flate2::Compression::new(2);
 
 /// What of an output is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -103,7 +105,7 @@ impl OutputText {
                 self.buffer.len()
             }
             Compression::Gzip => {
-                let mut member = GzEncoder::new(Vec::new(), flate2::Compression::default());
+                let mut member = GzEncoder::new(Vec::new(), GZIP_LEVEL);
                 member.write_all(&self.buffer)?;
                 self.write_piece(&member.finish()?)?
             }
@@ -163,7 +165,7 @@ impl OutputText {
     fn write_empty_piece(&mut self) -> io::Result<u64> {
         let piece = match self.compression {
             Compression::None => Vec::new(),
-            Compression::Gzip => GzEncoder::new(Vec::new(), flate2::Compression::default()).finish()?,
+            Compression::Gzip => GzEncoder::new(Vec::new(), GZIP_LEVEL).finish()?,
             Compression::Zstd => compress_to_vec(io::empty(), CompressionLevel::Fastest),
         };
         Ok(self.write_piece(&piece)? as u64)

@@ -120,8 +120,20 @@ fn two_runs_do_not_write_one_output() {
         let Err(error) = outputs::<Location>(&broker).await else { panic!("a second run") };
         assert!(told(&error).contains("another run is writing this output"), "{}", told(&error));
         first.committer.commit(&checkpoint(true, true)).await.unwrap();
+        // Once it is finished the next may, and the first has nothing to clean up.
+        drop(first.sinks);
+        let mut second = loop {
+            // Its writer lets go of the file when it has noticed.
+            match outputs::<Location>(&broker).await {
+                Ok(second) => break second,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(1)).await,
+            }
+        };
+        drop(first.committer);
+        second.sinks[0].write(vec![location(2)]).await.unwrap();
+        second.committer.commit(&checkpoint(true, true)).await.unwrap();
     });
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{A}\n"));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{B}\n"));
 }
 
 #[cfg(unix)]
