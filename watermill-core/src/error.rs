@@ -1,36 +1,10 @@
 //! Errors: what happened, where, and what to do.
 
-use std::fmt;
-use std::sync::Arc;
-
-use crate::broker::Origin;
 use crate::key::KeyFault;
+pub use crate::origin::RecordPlace;
 
 /// Any error, as the cause of one of ours.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Where a record stands in its stream's storage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordPlace {
-    /// The file or partition.
-    pub origin: Arc<Origin>,
-    /// Byte offset in a file, offset in a partition, index in memory.
-    pub offset: u64,
-    /// The number of the record within its origin, from 0.
-    pub number: u64,
-}
-
-impl fmt::Display for RecordPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.origin {
-            origin @ Origin::File { .. } => {
-                write!(f, "{origin}, byte {}, record {}", self.offset, self.number)
-            }
-            Origin::Memory => write!(f, "record {}", self.offset),
-            origin => write!(f, "{origin}, offset {}", self.offset),
-        }
-    }
-}
 
 /// A record that cannot be used: it does not decode, or its keys break the rules.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +56,9 @@ pub enum BadCause {
         limit: usize,
     },
     /// The record is longer than the limit.
-    #[error("the record is longer than the limit of {limit} bytes; raise the broker's record limit if such records are expected")]
+    #[error(
+        "the record is longer than the limit of {limit} bytes; raise the broker's record limit if such records are expected"
+    )]
     TooLong {
         /// The limit in bytes.
         limit: u64,
@@ -163,7 +139,7 @@ pub struct BuildError {
     /// The name of the function.
     pub function: String,
     /// What is wrong.
-    pub problem: BuildProblem,
+    pub problem: Box<BuildProblem>,
     /// What to do.
     pub fix: String,
 }
@@ -203,7 +179,9 @@ pub enum BuildProblem {
         right: String,
     },
     /// A join whose left side is neither the master nor joined above.
-    #[error("the join from `{left}` to `{right}` hangs in the air: `{left}` is neither the master nor joined above it")]
+    #[error(
+        "the join from `{left}` to `{right}` hangs in the air: `{left}` is neither the master nor joined above it"
+    )]
     LooseJoin {
         /// The left record.
         left: String,
@@ -251,7 +229,9 @@ pub enum BuildProblem {
         argument: String,
     },
     /// `Meta<M>` of a record that is not the master.
-    #[error("argument {number}, `{argument}`, asks about a stream that is not the master, which is `{master}`")]
+    #[error(
+        "argument {number}, `{argument}`, asks about a stream that is not the master, which is `{master}`"
+    )]
     MetaOfOther {
         /// The number of the argument, the master being 1.
         number: usize,
@@ -324,7 +304,7 @@ pub enum RunError {
     },
     /// A broker failed.
     #[error(transparent)]
-    Broker(#[from] BrokerError),
+    Broker(Box<BrokerError>),
     /// The runtime of the run could not be started, or its thread is gone.
     #[error("the run cannot go on: {what}")]
     Runtime {
@@ -334,4 +314,10 @@ pub enum RunError {
         #[source]
         cause: BoxError,
     },
+}
+
+impl From<BrokerError> for RunError {
+    fn from(error: BrokerError) -> Self {
+        Self::Broker(Box::new(error))
+    }
 }

@@ -1,20 +1,27 @@
 //! The engine of watermill.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod assemble;
 pub mod broker;
 mod engine;
 pub mod error;
+mod explain;
 pub mod function;
 mod handle;
 mod join_with;
 mod joined;
 pub mod key;
 mod mill;
+mod origin;
 mod plan;
 mod policy;
 pub mod prelude;
+#[cfg(feature = "progress")]
+mod progress;
 pub mod record;
 mod report;
+pub mod testing;
 pub mod window;
 
 pub use error::{BadCause, BadRecord, BuildError, BuildProblem, RunError};

@@ -1,1 +1,37 @@
-//! JSON files.
+//! JSON files as a broker of [watermill](https://docs.rs/watermill): arrays and NDJSON, plain or compressed.
+//!
+//! Everything users need is [`JsonFileBroker`]. Inside, from the outside in:
+//! - `broker`: what is declared; `conflicts`: declarations that contradict each other; `location`: from a path to files;
+//! - `session`: one run, its sources and sinks;
+//! - reading: `text` (a file's text, decompressed) is cut by a `framer` (`cut_lines`, `cut_elements` with `array_scan`) into
+//!   `chunk`s at record boundaries; `shared` lets several streams use one reading; `source` has a few chunks decoded (`decode`) at once
+//!   on other threads and hands them over in order;
+//! - writing: `sink` formats on a thread of its own into an `output_text`, which goes to a `partial_file`; `committer` makes all of
+//!   them durable and gives them their names.
+
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+mod array_scan;
+mod broker;
+mod chunk;
+mod committer;
+mod conflicts;
+mod cut_elements;
+mod cut_lines;
+mod decode;
+mod failure;
+mod format;
+mod framer;
+mod location;
+mod output_text;
+mod partial_file;
+mod session;
+mod shared;
+mod sink;
+mod source;
+mod standard_input;
+mod text;
+mod zstd_text;
+
+pub use broker::JsonFileBroker;
+pub use format::Format;

@@ -1,0 +1,149 @@
+//! The text of an output: records with what stands between them, compressed where asked for.
+
+use std::io::{self, Write};
+
+use flate2::write::GzEncoder;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use watermill_core::broker::codec::EOS_MARK;
+
+use crate::format::{Compression, Format};
+use crate::partial_file::Destination;
+
+/// How much is collected before it is written.
+const WRITE_BYTES: usize = 256 * 1024;
+/// How much goes into one zstd frame.
+const FRAME_BYTES: usize = 1024 * 1024;
+
+/// The text of one output.
+pub(crate) struct OutputText {
+    destination: Destination,
+    format: Format,
+    compression: Compression,
+    /// What was not written yet.
+    buffer: Vec<u8>,
+    /// Elements written so far.
+    elements: u64,
+    /// Bytes written to the destination so far.
+    length: u64,
+    marked: bool,
+}
+
+impl OutputText {
+    pub(crate) fn new(destination: Destination, format: Format, compression: Compression) -> Self {
+        let buffer = Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 8);
+        Self { destination, format, compression, buffer, elements: 0, length: 0, marked: false }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.destination.is_live()
+    }
+
+    /// Adds one element, whose text `encode` appends.
+    #[inline]
+    pub(crate) fn element<E>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        if self.format == Format::JsonArray {
+            self.buffer.extend_from_slice(if self.elements == 0 { b"[\n" } else { b",\n" });
+        }
+        encode(&mut self.buffer)?;
+        if self.format == Format::Ndjson {
+            self.buffer.push(b'\n');
+        }
+        self.elements += 1;
+        Ok(())
+    }
+
+    /// Where the text of the next element will begin in [`written_since`](Self::written_since).
+    pub(crate) fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The text from `from` on that was not written yet.
+    pub(crate) fn pending_text(&self, from: usize) -> &[u8] {
+        &self.buffer[from..]
+    }
+
+    /// Writes what was collected, if it is enough to be worth it.
+    #[inline]
+    pub(crate) fn write_if_full(&mut self) -> io::Result<()> {
+        let full = if self.compression == Compression::Zstd { FRAME_BYTES } else { WRITE_BYTES };
+        if self.buffer.len() < full { Ok(()) } else { self.write_out() }
+    }
+
+    /// Writes what was collected. Each piece of compressed text stands for itself, so that a file which is cut between
+    /// two of them is whole.
+    fn write_out(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let written = match self.compression {
+            Compression::None => {
+                self.destination.write_all(&self.buffer)?;
+                self.buffer.len()
+            }
+            Compression::Gzip => {
+                let mut member = GzEncoder::new(Vec::new(), flate2::Compression::default());
+                member.write_all(&self.buffer)?;
+                self.write_piece(&member.finish()?)?
+            }
+            Compression::Zstd => {
+                let frame = compress_to_vec(self.buffer.as_slice(), CompressionLevel::Fastest);
+                self.write_piece(&frame)?
+            }
+        };
+        self.length += written as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn write_piece(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.destination.write_all(piece)?;
+        Ok(piece.len())
+    }
+
+    /// Hands what was collected to whoever waits for it.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.write_out()?;
+        self.destination.flush()
+    }
+
+    /// Writes the EndOfStream mark, once.
+    pub(crate) fn mark(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.marked, true) {
+            return Ok(());
+        }
+        self.element(|buffer| {
+            buffer.extend_from_slice(EOS_MARK);
+            Ok(())
+        })
+    }
+
+    /// Makes what was written durable; returns the length of the file up to there.
+    pub(crate) fn commit(&mut self) -> io::Result<u64> {
+        self.write_out()?;
+        self.destination.sync(false)?;
+        Ok(self.length)
+    }
+
+    /// Completes the text and makes it durable.
+    pub(crate) fn finish(&mut self) -> io::Result<u64> {
+        if self.format == Format::JsonArray {
+            self.buffer.extend_from_slice(if self.elements == 0 { b"[]\n" } else { b"\n]\n" });
+        }
+        if self.length == 0 && self.buffer.is_empty() && self.compression != Compression::None {
+            // An empty text still has its frame.
+            self.length += self.write_empty_piece()?;
+        }
+        self.write_out()?;
+        self.destination.sync(true)?;
+        Ok(self.length)
+    }
+
+    fn write_empty_piece(&mut self) -> io::Result<u64> {
+        let piece = match self.compression {
+            Compression::None => Vec::new(),
+            Compression::Gzip => GzEncoder::new(Vec::new(), flate2::Compression::default()).finish()?,
+            Compression::Zstd => compress_to_vec(io::empty(), CompressionLevel::Fastest),
+        };
+        Ok(self.write_piece(&piece)? as u64)
+    }
+}

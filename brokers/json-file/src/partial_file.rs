@@ -1,0 +1,184 @@
+//! Where an output goes until it is complete: a hidden file beside its target.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use watermill_core::error::BrokerError;
+
+use crate::failure::{failure, path_failure};
+use crate::location::Location;
+
+/// What an output is written to.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    /// Standard output, or a device or pipe: what is written is there at once.
+    AsItGoes(Stream),
+    /// A hidden file that becomes the target when it is complete.
+    WhenComplete(File),
+}
+
+/// Something that cannot be replaced by a rename.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Standard,
+    Device(File),
+}
+
+impl Write for Destination {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::AsItGoes(Stream::Standard) => io::stdout().write(bytes),
+            Self::AsItGoes(Stream::Device(file)) | Self::WhenComplete(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::AsItGoes(Stream::Standard) => io::stdout().flush(),
+            Self::AsItGoes(Stream::Device(file)) | Self::WhenComplete(file) => file.flush(),
+        }
+    }
+}
+
+impl Destination {
+    /// Whether a reader may be waiting for what was written.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, Self::AsItGoes(_))
+    }
+
+    /// Makes what was written durable, where it can be.
+    pub(crate) fn sync(&mut self, whole: bool) -> io::Result<()> {
+        self.flush()?;
+        match self {
+            Self::AsItGoes(_) => Ok(()),
+            Self::WhenComplete(file) if whole => file.sync_all(),
+            Self::WhenComplete(file) => file.sync_data(),
+        }
+    }
+}
+
+/// The hidden file of an output; removed when it is dropped before it was published.
+#[derive(Debug)]
+pub(crate) struct PartialFile {
+    partial: PathBuf,
+    target: PathBuf,
+    here: bool,
+}
+
+impl PartialFile {
+    /// Gives the complete file its name. A file that had it before is replaced in one step.
+    pub(crate) fn publish(&mut self) -> Result<(), BrokerError> {
+        fs::rename(&self.partial, &self.target)
+            .map_err(|cause| path_failure("commit", &self.target, cause))?;
+        self.here = false;
+        // The name is durable when the directory is. Not every system can open one.
+        if let Some(directory) = self.target.parent()
+            && let Ok(directory) = File::open(directory)
+        {
+            directory.sync_all().map_err(|cause| path_failure("commit", &self.target, cause))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the hidden file.
+    pub(crate) fn discard(&mut self) -> Result<(), BrokerError> {
+        if std::mem::replace(&mut self.here, false) {
+            fs::remove_file(&self.partial).map_err(|cause| path_failure("remove", &self.partial, cause))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for PartialFile {
+    fn drop(&mut self) {
+        if let Err(error) = self.discard() {
+            tracing::warn!(target: "watermill", %error, "an unfinished output stays behind");
+        }
+    }
+}
+
+/// Opens what an output is written to.
+pub(crate) fn open_destination(
+    location: &Location,
+) -> Result<(Destination, Option<PartialFile>), BrokerError> {
+    let path = match location {
+        Location::Standard => return Ok((Destination::AsItGoes(Stream::Standard), None)),
+        Location::Path(path) => path,
+    };
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    match fs::metadata(&target) {
+        Ok(meta) if meta.is_dir() => {
+            return Err(path_failure("write", path, io::ErrorKind::IsADirectory.into()));
+        }
+        Ok(meta) if !meta.is_file() => {
+            let device = OpenOptions::new().write(true).open(&target);
+            let device = device.map_err(|cause| path_failure("write", path, cause))?;
+            return Ok((Destination::AsItGoes(Stream::Device(device)), None));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(cause) => return Err(path_failure("write", path, cause)),
+    }
+    let partial = partial_path(&target).ok_or_else(|| {
+        failure("write", format_args!("`{}`", path.display()), "the path does not end in the name of a file")
+    })?;
+    if let Some(directory) = partial.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        fs::create_dir_all(directory).map_err(|cause| path_failure("write", path, cause))?;
+    }
+    let file = open_locked(&partial, path)?;
+    let mut hidden = PartialFile { partial, target, here: true };
+    if let Err(cause) = file.set_len(0) {
+        hidden.discard()?;
+        return Err(path_failure("write", path, cause));
+    }
+    Ok((Destination::WhenComplete(file), Some(hidden)))
+}
+
+/// `out/.speed.json.partial` for `out/speed.json`.
+fn partial_path(target: &Path) -> Option<PathBuf> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(target.file_name()?);
+    name.push(".partial");
+    Some(target.with_file_name(name))
+}
+
+/// Opens the hidden file for this run alone.
+fn open_locked(partial: &Path, target: &Path) -> Result<File, BrokerError> {
+    loop {
+        // Not truncated here: it may be another run's.
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(partial);
+        let file = file.map_err(|cause| path_failure("write", target, cause))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let location = format!("`{}`", target.display());
+                return Err(failure("write", location, "another run is writing this output"));
+            }
+            // Not every file system knows locks; then nobody else can have one.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(cause)) => return Err(path_failure("write", target, cause)),
+        }
+        // The run that had it may have given it its final name meanwhile.
+        if still_at(&file, partial).map_err(|cause| path_failure("write", target, cause))? {
+            return Ok(file);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn still_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let ours = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn still_at(_: &File, path: &Path) -> io::Result<bool> {
+    // Where a locked file can be renamed away under us is unix only.
+    Ok(path.exists())
+}

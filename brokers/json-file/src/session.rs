@@ -1,0 +1,210 @@
+//! One run over files: a single lane, its sources and its sinks.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use watermill_core::broker::{AnySource, BoxFuture, Job, Lane, LaneOutputs, Position, Session};
+use watermill_core::error::BrokerError;
+
+use crate::broker::{Input, OpenSource, Options, Output, SourceSettings};
+use crate::committer::{CommittedOutput, FileCommitter};
+use crate::failure::failure;
+use crate::format::Format;
+use crate::framer::{FramerOptions, Spot};
+use crate::location::{InputFile, files_of};
+use crate::output_text::OutputText;
+use crate::partial_file::open_destination;
+use crate::shared::SharedReading;
+use crate::source::Beginning;
+
+/// A run over files.
+pub(crate) struct FileSession {
+    inputs: Vec<SessionInput>,
+    outputs: Vec<Output>,
+    options: Options,
+    lane_given: bool,
+}
+
+/// One input that the run needs, found.
+struct SessionInput {
+    stream: String,
+    files: Arc<[InputFile]>,
+    open: OpenSource,
+}
+
+/// Inputs that read the same files from the same spot.
+struct Reader {
+    inputs: Vec<usize>,
+    spot: Spot,
+}
+
+impl FileSession {
+    /// Finds the files of the inputs and makes sure that they can be read.
+    pub(crate) fn open(
+        inputs: &[Input],
+        outputs: &[Output],
+        options: &Options,
+        job: &Job,
+    ) -> Result<Self, BrokerError> {
+        let mut session = Self {
+            inputs: Vec::with_capacity(job.inputs.len()),
+            outputs: Vec::with_capacity(job.outputs.len()),
+            options: options.clone(),
+            lane_given: false,
+        };
+        for request in &job.inputs {
+            let input = inputs.get(request.input).ok_or_else(|| not_declared("input", &request.stream))?;
+            let files: Arc<[InputFile]> = files_of(&input.location)?.into();
+            files.iter().try_for_each(InputFile::check_readable)?;
+            let (stream, open) = (request.stream.clone(), Arc::clone(&input.open));
+            session.inputs.push(SessionInput { stream, files, open });
+        }
+        session.check_read_once()?;
+        for request in &job.outputs {
+            let output =
+                outputs.get(request.output).ok_or_else(|| not_declared("output", &request.stream))?;
+            session.outputs.push(output.clone());
+        }
+        Ok(session)
+    }
+
+    /// What is no regular file can be read once.
+    fn check_read_once(&self) -> Result<(), BrokerError> {
+        let mut once = Vec::new();
+        for input in &self.inputs {
+            for file in input.files.iter().filter(|file| file.length.is_none()) {
+                if once.contains(&&file.identity) {
+                    let cause =
+                        "standard input and pipes can be read by one stream only; write it to a file first";
+                    return Err(failure("read", format_args!("`{}`", file.part()), cause));
+                }
+                once.push(&file.identity);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where an input begins.
+    fn spot(&self, input: &SessionInput, from: Option<&Position>) -> Result<Spot, BrokerError> {
+        let Some(from) = from else { return Ok(Spot::default()) };
+        let file = if from.part.is_empty() {
+            0
+        } else {
+            input.files.iter().position(|file| file.is_called(&from.part)).ok_or_else(|| {
+                let cause = format!("the last run stopped in `{}`, which is not there any more", from.part);
+                failure("resume", format_args!("stream `{}`", input.stream), cause)
+            })?
+        };
+        let spot = Spot { file, offset: from.next };
+        match input.files.get(file) {
+            Some(found) if found.length.is_none() && spot.offset > 0 && !from.ended => {
+                let cause = "standard input and pipes cannot be read again from where a run stopped";
+                Err(failure("resume", format_args!("`{}`", found.part()), cause))
+            }
+            _ => Ok(spot),
+        }
+    }
+
+    /// The readers of a run: inputs of the same files share one.
+    fn readers(&self, from: &[Option<Position>]) -> Result<Vec<Reader>, BrokerError> {
+        let mut readers: Vec<Reader> = Vec::new();
+        for (index, input) in self.inputs.iter().enumerate() {
+            let spot = self.spot(input, from.get(index).and_then(Option::as_ref))?;
+            let same = |other: &Reader| {
+                other.spot == spot
+                    && other.inputs.first().is_some_and(|other| same_files(&self.inputs[*other], input))
+            };
+            match readers.iter_mut().find(|other| same(other)) {
+                Some(reader) => reader.inputs.push(index),
+                None => readers.push(Reader { inputs: vec![index], spot }),
+            }
+        }
+        Ok(readers)
+    }
+
+    fn open_sources(&self, from: &[Option<Position>]) -> Result<Vec<AnySource>, BrokerError> {
+        let mut sources: Vec<(usize, AnySource)> = Vec::with_capacity(self.inputs.len());
+        for reader in self.readers(from)? {
+            let stops: Vec<_> = reader.inputs.iter().map(|_| Arc::new(AtomicBool::new(false))).collect();
+            // A reading that several share goes on as long as one of them does.
+            let shared_stop = match &*stops {
+                [only] => Arc::clone(only),
+                _ => Arc::default(),
+            };
+            let Some(first) = reader.inputs.first() else { continue };
+            let files = Arc::clone(&self.inputs[*first].files);
+            let reading = SharedReading::new(files, self.framer_options(), reader.spot, &shared_stop);
+            for (index, stop) in reader.inputs.into_iter().zip(stops) {
+                let input = &self.inputs[index];
+                let position = from.get(index).and_then(Option::as_ref);
+                let beginning = Beginning {
+                    subscription: reading.subscribe(reader.spot, Arc::clone(&stop)),
+                    file: reader.spot.file,
+                    number: position.map_or(0, |position| position.number),
+                    size: input.files.iter().map(|file| file.length).sum(),
+                    stop,
+                    ended: position.is_some_and(|position| position.ended),
+                };
+                let settings = SourceSettings {
+                    stream: input.stream.clone(),
+                    record_limit: self.options.record_limit,
+                    require_mark: self.options.require_eos,
+                };
+                sources.push((index, (input.open)(settings, beginning)));
+            }
+        }
+        sources.sort_by_key(|(index, _)| *index);
+        Ok(sources.into_iter().map(|(_, source)| source).collect())
+    }
+
+    fn framer_options(&self) -> FramerOptions {
+        FramerOptions {
+            chunk_bytes: self.options.batch_bytes,
+            record_limit: self.options.record_limit,
+            format: self.options.input_format,
+        }
+    }
+
+    fn open_outputs(&self) -> Result<LaneOutputs, BrokerError> {
+        let mut sinks = Vec::with_capacity(self.outputs.len());
+        let mut committed = Vec::with_capacity(self.outputs.len());
+        for output in &self.outputs {
+            let (destination, partial) = open_destination(&output.location)?;
+            let format = output.format(&self.options);
+            let text = OutputText::new(destination, format, output.compression);
+            let (sink, writer) = (output.open)(text, format == Format::Ndjson, &output.location.shown())?;
+            sinks.push(sink);
+            committed.push(CommittedOutput { writer, partial, committed: 0 });
+        }
+        let committer = Box::new(FileCommitter::new(committed, self.options.mark_eos));
+        Ok(LaneOutputs { sinks, committer, resume: None })
+    }
+}
+
+fn same_files(left: &SessionInput, right: &SessionInput) -> bool {
+    left.files.len() == right.files.len()
+        && left.files.iter().zip(right.files.iter()).all(|(left, right)| left.identity == right.identity)
+}
+
+fn not_declared(what: &str, stream: &str) -> BrokerError {
+    failure("open", format_args!("stream `{stream}`"), format!("there is no such {what} in the catalog"))
+}
+
+impl Session for FileSession {
+    fn next_lane(&mut self) -> BoxFuture<'_, Result<Option<Lane>, BrokerError>> {
+        let first = !std::mem::replace(&mut self.lane_given, true);
+        Box::pin(async move { Ok(first.then_some(Lane { index: 0, count: 1 })) })
+    }
+
+    fn outputs<'a>(&'a mut self, _: &'a Lane) -> BoxFuture<'a, Result<LaneOutputs, BrokerError>> {
+        Box::pin(async move { self.open_outputs() })
+    }
+
+    fn sources<'a>(
+        &'a mut self,
+        _: &'a Lane,
+        from: &'a [Option<Position>],
+    ) -> BoxFuture<'a, Result<Vec<AnySource>, BrokerError>> {
+        Box::pin(async move { self.open_sources(from) })
+    }
+}

@@ -1,0 +1,216 @@
+//! A typed sink: records are formatted and written on a thread of their own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{mpsc, oneshot};
+use watermill_core::broker::codec::Encode;
+use watermill_core::broker::{BoxFuture, Sink};
+use watermill_core::error::{BoxError, BrokerError};
+use watermill_core::record::StreamRecord;
+
+use crate::failure::{SharedFailure, failure};
+use crate::output_text::OutputText;
+
+/// How many batches may wait for the writer.
+const QUEUED: usize = 4;
+
+/// What the writer is asked to do.
+enum Order<R> {
+    Write(Vec<R>),
+    Commit { step: CommitStep, done: oneshot::Sender<u64> },
+}
+
+/// What a commit asks of one output.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CommitStep {
+    /// Write the EndOfStream mark.
+    pub(crate) mark: bool,
+    /// Complete the text.
+    pub(crate) finish: bool,
+}
+
+/// The first failure of a writer, for all who ask.
+type FailureSlot = Arc<Mutex<Option<SharedFailure>>>;
+
+/// A sink of records into one file.
+pub(crate) struct FileSink<R> {
+    orders: mpsc::Sender<Order<R>>,
+    failure: FailureSlot,
+    shown: String,
+}
+
+/// A writer as the committer sees it, whatever it writes.
+pub(crate) trait Writer: Send {
+    /// Carries out `step` behind all that was written before; returns the length of the file then.
+    fn commit(&mut self, step: CommitStep) -> BoxFuture<'_, Result<u64, BrokerError>>;
+}
+
+impl<R: StreamRecord> FileSink<R> {
+    /// Starts the writer's thread.
+    pub(crate) fn start<E: Encode<R>>(
+        text: OutputText,
+        codec: Arc<E>,
+        one_a_line: bool,
+        shown: &str,
+    ) -> Result<(Self, Box<dyn Writer>), BrokerError> {
+        let (orders, received) = mpsc::channel(QUEUED);
+        let failure = FailureSlot::default();
+        let sink = Self { orders, failure: Arc::clone(&failure), shown: shown.to_owned() };
+        let control =
+            Self { orders: sink.orders.clone(), failure: Arc::clone(&failure), shown: shown.to_owned() };
+        let job = WriterJob { text, codec, one_a_line, shown: shown.to_owned() };
+        thread::Builder::new()
+            .name("watermill-writer".to_owned())
+            .spawn(move || job.run(received, &failure))
+            .map_err(|cause| {
+                crate::failure::failure("start the writer of", format_args!("`{shown}`"), cause)
+            })?;
+        Ok((sink, Box::new(control)))
+    }
+
+    async fn order(&self, order: Order<R>) -> Result<(), BrokerError> {
+        self.orders.send(order).await.map_err(|_| self.reason())
+    }
+
+    /// Why the writer does not answer any more.
+    fn reason(&self) -> BrokerError {
+        let slot = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
+            Some(failure) => failure.error(),
+            None => failure("write", format_args!("`{}`", self.shown), "the writer has stopped"),
+        }
+    }
+}
+
+impl<R: StreamRecord> Sink<R> for FileSink<R> {
+    fn write(&mut self, results: Vec<R>) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            if results.is_empty() {
+                return Ok(());
+            }
+            self.order(Order::Write(results)).await
+        })
+    }
+}
+
+impl<R: StreamRecord> Writer for FileSink<R> {
+    fn commit(&mut self, step: CommitStep) -> BoxFuture<'_, Result<u64, BrokerError>> {
+        Box::pin(async move {
+            let (done, answer) = oneshot::channel();
+            self.order(Order::Commit { step, done }).await?;
+            answer.await.map_err(|_| self.reason())
+        })
+    }
+}
+
+/// Leaves the first failure for those who will ask.
+fn tell(slot: &FailureSlot, error: BrokerError) {
+    tracing::debug!(target: "watermill", %error, "a writer stops");
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
+}
+
+/// What the writer's thread has.
+struct WriterJob<E> {
+    text: OutputText,
+    codec: Arc<E>,
+    /// Whether a line feed inside a record has to be looked for.
+    one_a_line: bool,
+    shown: String,
+}
+
+impl<E> WriterJob<E> {
+    fn run<R>(mut self, mut orders: mpsc::Receiver<Order<R>>, slot: &FailureSlot)
+    where
+        E: Encode<R>,
+    {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(&mut orders, slot)));
+        let error = match result {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_) => self.failure("encode for", "the encoder panicked"),
+        };
+        tell(slot, error);
+        // Only now are the senders told, by dropping `orders`.
+    }
+
+    fn work<R>(
+        &mut self,
+        orders: &mut mpsc::Receiver<Order<R>>,
+        slot: &FailureSlot,
+    ) -> Result<(), BrokerError>
+    where
+        E: Encode<R>,
+    {
+        loop {
+            let order = match orders.try_recv() {
+                Ok(order) => order,
+                Err(TryRecvError::Disconnected) => return Ok(()),
+                Err(TryRecvError::Empty) => {
+                    if self.text.is_live() {
+                        self.text.flush().map_err(|cause| self.io_failure(cause))?;
+                    }
+                    match orders.blocking_recv() {
+                        Some(order) => order,
+                        None => return Ok(()),
+                    }
+                }
+            };
+            match order {
+                Order::Write(records) => self.write(&records)?,
+                Order::Commit { step, done } => {
+                    match self.commit(step) {
+                        // The committer may have been dropped.
+                        Ok(length) => {
+                            let _ = done.send(length);
+                        }
+                        Err(cause) => {
+                            // Before the committer hears that there will be no answer.
+                            tell(slot, self.io_failure(cause));
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn write<R>(&mut self, records: &[R]) -> Result<(), BrokerError>
+    where
+        E: Encode<R>,
+    {
+        for record in records {
+            let from = self.text.pending();
+            let codec = &self.codec;
+            self.text
+                .element(|buffer| codec.encode(record, buffer))
+                .map_err(|cause| self.failure("encode a record for", cause))?;
+            if self.one_a_line {
+                let text = self.text.pending_text(from).trim_ascii();
+                if text.is_empty() || text.contains(&b'\n') {
+                    let cause =
+                        "its text is empty or has a line feed in it, which one record a line does not allow";
+                    return Err(self.failure("encode a record for", cause));
+                }
+            }
+            self.text.write_if_full().map_err(|cause| self.io_failure(cause))?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, step: CommitStep) -> std::io::Result<u64> {
+        if step.mark {
+            self.text.mark()?;
+        }
+        if step.finish { self.text.finish() } else { self.text.commit() }
+    }
+
+    fn failure(&self, action: &str, cause: impl Into<BoxError>) -> BrokerError {
+        failure(action, format_args!("`{}`", self.shown), cause)
+    }
+
+    fn io_failure(&self, cause: std::io::Error) -> BrokerError {
+        crate::failure::path_failure("write", self.shown.as_ref(), cause)
+    }
+}

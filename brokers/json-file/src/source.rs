@@ -1,0 +1,221 @@
+//! A typed source: a few chunks are decoded at once on other threads, and handed over in order.
+
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use watermill_core::broker::codec::Decode;
+use watermill_core::broker::{Batch, BoxFuture, InputEnd, Places, Source};
+use watermill_core::error::BrokerError;
+use watermill_core::record::StreamRecord;
+
+use crate::decode::{CountedBatch, Decoder};
+use crate::failure::failure;
+use crate::shared::Subscription;
+
+/// How many chunks of a stream are read, decoded or waiting to be taken at once.
+const IN_FLIGHT: usize = 3;
+
+/// What a job sends: its place in the order, and what became of its chunk (`None` behind the last one).
+type Outcome<R> = (u64, Result<Option<CountedBatch<R>>, BrokerError>);
+
+/// A source of records from files.
+pub(crate) struct FileSource<R, C> {
+    work: Arc<Work<C>>,
+    send: UnboundedSender<Outcome<R>>,
+    receive: UnboundedReceiver<Outcome<R>>,
+    /// What came before its turn.
+    early: Vec<Outcome<R>>,
+    /// The place in the order that is handed over next.
+    turn: u64,
+    /// How many jobs were started.
+    started: u64,
+    state: State,
+    /// The file the last batch was from, and how many of its records were handed over.
+    file: usize,
+    number: u64,
+    size: Option<u64>,
+    record: PhantomData<fn() -> R>,
+}
+
+#[derive(PartialEq)]
+enum State {
+    Reading,
+    Ended,
+    Broken,
+}
+
+/// What the jobs of a source share.
+struct Work<C> {
+    decoder: Decoder<C>,
+    /// Whoever holds it takes the next chunk; the count is the chunk's place in the order.
+    next: Mutex<(u64, Subscription)>,
+    /// How many records the largest chunk had.
+    expect: AtomicUsize,
+    stop: Arc<AtomicBool>,
+}
+
+/// Where a source begins.
+pub(crate) struct Beginning {
+    pub(crate) subscription: Subscription,
+    pub(crate) file: usize,
+    /// How many records of that file lie before it.
+    pub(crate) number: u64,
+    pub(crate) size: Option<u64>,
+    /// Raised when the source is dropped.
+    pub(crate) stop: Arc<AtomicBool>,
+    /// All of it was read by an earlier run.
+    pub(crate) ended: bool,
+}
+
+impl<R: StreamRecord, C: Decode<R>> FileSource<R, C> {
+    pub(crate) fn new(decoder: Decoder<C>, from: Beginning) -> Self {
+        let (send, receive) = unbounded_channel();
+        let work = Work {
+            decoder,
+            next: Mutex::new((0, from.subscription)),
+            expect: AtomicUsize::new(16),
+            stop: from.stop,
+        };
+        Self {
+            work: Arc::new(work),
+            send,
+            receive,
+            early: Vec::new(),
+            turn: 0,
+            started: 0,
+            state: if from.ended { State::Ended } else { State::Reading },
+            file: from.file,
+            number: from.number,
+            size: from.size,
+            record: PhantomData,
+        }
+    }
+
+    fn start_jobs(&mut self) {
+        while self.started - self.turn < IN_FLIGHT as u64 {
+            self.started += 1;
+            let (work, send) = (Arc::clone(&self.work), self.send.clone());
+            // Its result comes through the channel.
+            drop(tokio::task::spawn_blocking(move || work.run(&send)));
+        }
+    }
+
+    /// What became of the chunk whose turn it is. May be dropped and called again.
+    async fn next_outcome(&mut self) -> Result<Option<CountedBatch<R>>, BrokerError> {
+        loop {
+            self.start_jobs();
+            if let Some(index) = self.early.iter().position(|(place, _)| *place == self.turn) {
+                self.turn += 1;
+                let (_, outcome) = self.early.swap_remove(index);
+                self.start_jobs();
+                return outcome;
+            }
+            match self.receive.recv().await {
+                Some(outcome) => self.early.push(outcome),
+                None => return Err(failure("read", &self.work.decoder.stream, "the reader has stopped")),
+            }
+        }
+    }
+
+    async fn next_batch(&mut self) -> Result<Batch<R>, BrokerError> {
+        match self.state {
+            State::Reading => {}
+            State::Ended => return Ok(self.ending()),
+            State::Broken => {
+                let location = format!("stream `{}`", self.work.decoder.stream);
+                let cause = "the input is broken; nothing behind the last fault can be read";
+                return Err(failure("read", location, cause));
+            }
+        }
+        let Some(counted) = self.next_outcome().await.inspect_err(|_| self.work.stop())? else {
+            self.state = State::Ended;
+            return Ok(self.ending());
+        };
+        let CountedBatch { mut batch, file, count, broken } = counted;
+        if file != self.file {
+            (self.file, self.number) = (file, 0);
+        }
+        batch.places.first_number = self.number;
+        for fault in &mut batch.faults {
+            fault.error.place.number += self.number;
+        }
+        self.number += count;
+        if broken {
+            self.state = State::Broken;
+        } else if batch.end.is_some() {
+            self.state = State::Ended;
+        }
+        if self.state != State::Reading {
+            self.work.stop();
+        }
+        Ok(batch)
+    }
+
+    /// An empty batch that says that there is no more.
+    fn ending(&self) -> Batch<R> {
+        let mut batch = Batch::new(Vec::new(), Places::memory(0, 0));
+        batch.end = Some(InputEnd::Exhausted);
+        batch
+    }
+}
+
+impl<R: StreamRecord, C: Decode<R>> Source<R> for FileSource<R, C> {
+    fn next(&mut self) -> BoxFuture<'_, Result<Batch<R>, BrokerError>> {
+        Box::pin(self.next_batch())
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.size
+    }
+}
+
+impl<R, C> Drop for FileSource<R, C> {
+    fn drop(&mut self) {
+        self.work.stop();
+    }
+}
+
+impl<C> Work<C> {
+    fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn run<R: StreamRecord>(&self, send: &UnboundedSender<Outcome<R>>)
+    where
+        C: Decode<R>,
+    {
+        let mut place = 0;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            place = next.0;
+            next.0 += 1;
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let chunk = next.1.next()?;
+            drop(next);
+            let Some(chunk) = chunk else { return Ok(None) };
+            let batch = self.decoder.decode(&chunk, self.expect.load(Ordering::Relaxed));
+            self.expect.fetch_max(batch.batch.records.len(), Ordering::Relaxed);
+            Ok(Some(batch))
+        }));
+        let outcome = result.unwrap_or_else(|panic| {
+            let text = panic_text(&*panic);
+            let location = format!("stream `{}`", self.decoder.stream);
+            Err(failure("decode", location, format!("the decoder panicked: {text}")))
+        });
+        // Nobody receives it when the source was dropped.
+        drop(send.send((place, outcome)));
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
