@@ -228,7 +228,7 @@ fn window_info_without_a_window() {
     fn info(_: &Flight, _: &WindowInfo) -> Answer {
         Answer { n: 0 }
     }
-    says(&error(Mill::new(info)), &["`info`", "&WindowInfo"]);
+    says(&error(Mill::new(info)), &["`info`", "argument 2", "`&WindowInfo`", "no window"]);
 }
 
 #[test]
@@ -246,7 +246,6 @@ fn joins_that_contradict_themselves() {
     says(&mill(and().within(0..)), &["`weathers`", "`Weather`", "bound"]);
     says(&mill(and().as_of().within(0..=1)), &["`weathers`", "`within`"]);
     says(&mill(and().tolerance(1)), &["`weathers`", "`tolerance`", "as_of"]);
-    says(&mill(and().as_of().tolerance(-1)), &["`weathers`", "`tolerance`", "-1"]);
     says(&mill(and().left().unmatched()), &["`weathers`", "left", "unmatched"]);
     says(
         &mill(JoinWith::lookup(Flight::fields().time, Weather::fields().time).as_of()),
