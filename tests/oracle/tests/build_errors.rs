@@ -83,7 +83,7 @@ fn says(error: &BuildError, parts: &[&str]) {
 #[test]
 fn an_argument_without_a_join() {
     let error = error(Mill::new(answer));
-    assert!(matches!(error.problem, BuildProblem::NoJoin { number: 2, .. }));
+    assert!(matches!(*error.problem, BuildProblem::NoJoin { number: 2, .. }));
     says(
         &error,
         &["`answer`", "argument 2", "&Joined<Flight, Delay>", ".join(JoinWith::new(Flight::fields()"],
@@ -114,7 +114,7 @@ fn an_inner_or_left_join_that_no_argument_looks_at() {
 #[test]
 fn two_joins_that_nothing_tells_apart() {
     let error = error(Mill::new(answer).join(delays()).join(delays().within(0..=1)));
-    assert!(matches!(error.problem, BuildProblem::AmbiguousJoin { .. }));
+    assert!(matches!(*error.problem, BuildProblem::AmbiguousJoin { .. }));
     says(&error, &["`answer`", "`Flight`", "`Delay`", "read_as", ".from("]);
 }
 
@@ -131,7 +131,7 @@ fn a_join_to_a_type_that_is_read_from_several_streams() {
 #[test]
 fn a_join_that_hangs_in_the_air() {
     let error = error(Mill::new(alone).join(weather().exists()));
-    assert!(matches!(error.problem, BuildProblem::LooseJoin { .. }));
+    assert!(matches!(*error.problem, BuildProblem::LooseJoin { .. }));
     says(&error, &["`alone`", "`Delay`", "`Weather`", "join `Delay` first"]);
 }
 
@@ -139,7 +139,7 @@ fn a_join_that_hangs_in_the_air() {
 fn a_loop() {
     let back = JoinWith::new(Delay::fields().time, Flight::fields().time).exists();
     let to_master = error(Mill::new(answer).join(delays().join(back)));
-    assert!(matches!(to_master.problem, BuildProblem::Loop { .. }));
+    assert!(matches!(*to_master.problem, BuildProblem::Loop { .. }));
     says(&to_master, &["`answer`", "`Flight`", "twice", "second type"]);
     let itself =
         error(Mill::new(alone).join(JoinWith::new(Flight::fields().time, Flight::fields().time).exists()));
