@@ -202,7 +202,6 @@ fn a_key_that_comes_twice_breaks_the_promise_of_unique() {
 }
 
 #[test]
-#[ignore = "not so yet: the promise is not checked for tables"]
 fn a_key_that_comes_twice_breaks_the_promise_of_a_lookup_too() {
     let mill = Mill::new(pair).join(JoinWith::lookup(L::fields().key, R::fields().key).unique());
     let (report, _) = run(mill, ls(&[1, 2, 3]), rs(&[2, 1, 2]), 2);
@@ -220,7 +219,6 @@ fn with_an_equality_beside_the_key_unique_promises_one_for_both() {
 }
 
 #[test]
-#[ignore = "not so yet: the promise is not checked where there is an equality beside the key"]
 fn a_pair_of_keys_that_comes_twice_breaks_the_promise_of_unique() {
     let join = by_key().and(L::fields().x, R::fields().x).unique();
     let (report, _) =
