@@ -76,7 +76,7 @@ impl Plan {
         });
         builder.attach_all(joins)?;
         let params = function.params();
-        let names = builder.wire(&params, master, injected)?;
+        let names = builder.wire(&params, master, injected, has_window)?;
         let ports = builder.ports(function, &params)?;
         Ok(Self {
             function: builder.function,
@@ -264,6 +264,7 @@ impl Builder {
         params: &[ParamSpec],
         master: RecordType,
         injected: &Injections,
+        has_window: bool,
     ) -> Result<Vec<Vec<Option<Arc<str>>>>, BuildError> {
         let mut names = Vec::with_capacity(params.len());
         for (param, spec) in params.iter().enumerate() {
@@ -303,6 +304,12 @@ impl Builder {
                         master: master.to_string(),
                     };
                     return Err(self.error(problem, format!("take `&Meta<{master}>`")));
+                }
+                ParamKind::WindowInfo if !has_window => {
+                    let takes = format!("`{}` as argument {}", spec.text, number(param));
+                    let problem = BuildProblem::Window { takes, has: "the mill has no window" };
+                    let fix = format!("take `&[{master}]` and add `.window(..)`, or leave the argument out");
+                    return Err(self.error(problem, fix));
                 }
                 ParamKind::Inject { .. }
                 | ParamKind::Meta { .. }
