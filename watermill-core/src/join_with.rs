@@ -6,13 +6,13 @@ use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use crate::broker::feed::{MakeFeed, make_feed};
 use crate::engine::{
-    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Edge, KeyCheck, MakeNode, Matching, RoleCheck, Rule,
+    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Edge, Keep, KeyCheck, MakeNode, Matching, RoleCheck, Rule,
     Tolerance, describe, make_node,
 };
 use crate::key::{KeyExpr, KeyOffset, KeyValue};
 use crate::record::{RecordType, StreamRecord};
-use crate::testing::{MakeFeed, make_feed};
 
 /// A join of the stream `R` to the stream `L`, by keys of type `V`.
 ///
@@ -57,26 +57,6 @@ pub struct JoinWith<L, R, V: KeyValue> {
 }
 
 type MakeCheck<T> = Arc<dyn Fn() -> Box<dyn RoleCheck<T>> + Send + Sync>;
-
-/// What is kept of the left records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keep {
-    Inner,
-    Left,
-    Exists,
-    Unmatched,
-}
-
-impl fmt::Display for Keep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Inner => "inner",
-            Self::Left => "left",
-            Self::Exists => "exists",
-            Self::Unmatched => "unmatched",
-        })
-    }
-}
 
 /// Two key expressions of one type; only [`Keys`] knows which.
 trait KeyPair<L, R, V: KeyValue>: Send + Sync {
@@ -256,8 +236,9 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
         self
     }
 
-    /// Promises that no key comes twice in the right stream. A group is then complete with its first record, so nothing waits
-    /// for the one behind it. A key that does come twice is a bad record.
+    /// Promises that no key comes twice in the right stream; with [`and`](JoinWith::and), that its keys do not come twice together. A
+    /// group is then complete with its first record, so nothing waits for the one behind it. A key that does come twice is a
+    /// bad record: found as it is read, or, in a table or with `and`, when it matches.
     #[must_use]
     pub fn unique(mut self) -> Self {
         self.unique = true;

@@ -13,9 +13,12 @@ mod join_with;
 mod joined;
 pub mod key;
 mod mill;
+mod origin;
 mod plan;
 mod policy;
 pub mod prelude;
+#[cfg(feature = "progress")]
+mod progress;
 pub mod record;
 mod report;
 pub mod testing;

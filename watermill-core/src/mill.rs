@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::assemble::{Assembly, OpenWindow};
 use crate::broker::{Broker, Session};
@@ -71,6 +72,8 @@ pub struct Mill<M> {
     on_bad: HashMap<TypeId, OnBad>,
     limits: Limits,
     mistakes: Vec<String>,
+    /// Whether a progress bar is shown; without the feature `progress`, of no consequence.
+    progress: bool,
     master: PhantomData<fn(&M)>,
 }
 
@@ -125,6 +128,7 @@ impl<M: StreamRecord> Mill<M> {
             on_bad: HashMap::new(),
             limits: Limits { max_group: DEFAULT_MAX_GROUP, budget: DEFAULT_MEMORY_BUDGET },
             mistakes: Vec::new(),
+            progress: true,
             master: PhantomData,
         }
     }
@@ -178,6 +182,14 @@ impl<M: StreamRecord> Mill<M> {
     #[must_use]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.limits.budget = bytes;
+        self
+    }
+
+    /// Whether a progress bar is shown while the mill runs, with the feature `progress`. It is by default, but only when standard error
+    /// is a terminal, the size of all inputs is known, and the run takes more than a second.
+    #[must_use]
+    pub fn progress(mut self, shown: bool) -> Self {
+        self.progress = shown;
         self
     }
 
@@ -269,6 +281,8 @@ impl<M: StreamRecord> Mill<M> {
         let control = Arc::new(control);
         let (sender, done) = oneshot::channel();
         let steering = Arc::clone(&control);
+        #[cfg(feature = "progress")]
+        let bar = if self.progress { crate::progress::start(&control, &plan.function) } else { None };
         let task = move || {
             let run = async {
                 let mut session = broker.open(&job).await?;
@@ -284,6 +298,8 @@ impl<M: StreamRecord> Mill<M> {
                     }),
                 },
             };
+            #[cfg(feature = "progress")]
+            drop(bar);
             // The one who waits may be gone; then nobody wants the result.
             let _ = sender.send(result);
         };
@@ -317,7 +333,8 @@ impl<M: StreamRecord> Mill<M> {
                 what: "a source or sink is of another type than the one it was asked for".to_owned(),
                 cause: "the broker breaks its contract".into(),
             })?;
-            let lane_report = run.run().await?;
+            let span = tracing::info_span!(target: "watermill", "lane", function = %plan.function, lane = lane.index);
+            let lane_report = run.run().instrument(span).await?;
             match &mut report {
                 None => report = Some(lane_report),
                 Some(sum) => sum.add(lane_report),

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::broker::{Catalog, InputRequest, Job, OutputRequest};
+use crate::engine::Keep;
 use crate::error::{BuildError, BuildProblem};
 use crate::function::{AnyFunction, Injections, ParamKind, ParamSpec, PortSpec};
-use crate::join_with::{JoinSpec, Keep};
+use crate::join_with::JoinSpec;
 use crate::record::RecordType;
 
 /// A checked join tree.

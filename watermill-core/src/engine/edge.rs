@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::also_index::AlsoIndex;
+use super::check::describe;
 use super::matching::{Also, Matching};
 use super::span::Span;
 use super::tape::Tape;
@@ -46,6 +47,10 @@ pub(crate) trait AnyEdge: Send {
     fn low(&self) -> u64;
     /// The size that the group of the left record last sought has reached; `None` where `low` to `high` is not a group.
     fn reached(&self) -> Option<u64>;
+    /// The join promises at most one match per key, and a span of more than one breaks the promise.
+    fn breaks_promise(&self, span: &Span) -> bool;
+    /// The right key of the record at `position`: the expression and the value, for messages.
+    fn right_text(&self, right: &dyn Any, position: u64) -> (String, String);
     /// The matches of later left records never start lower than those of this one.
     fn in_order(&self) -> bool;
     /// Nothing that was taken in can match a later left record.
@@ -407,6 +412,18 @@ where
             (Matching::Equal | Matching::Within(_), Kept::InOrder(_)) => Some(self.high - self.low),
             _ => None,
         }
+    }
+
+    fn breaks_promise(&self, span: &Span) -> bool {
+        self.unique && span.len() > 1 && matches!(self.matching, Matching::Equal | Matching::Lookup)
+    }
+
+    fn right_text(&self, right: &dyn Any, position: u64) -> (String, String) {
+        let expression = describe::<R, B>(&self.right_key);
+        let right = tape!(right, R, (expression, String::new()));
+        let key = right.get(position).and_then(|record| self.right_key.key(record).ok().flatten());
+        let text = key.map(|key| format!("{key:?}")).unwrap_or_default();
+        (expression, text)
     }
 
     fn in_order(&self) -> bool {

@@ -43,15 +43,25 @@ impl LaneRun {
     /// Walks to the end.
     pub(crate) async fn run(mut self) -> Result<RunReport, RunError> {
         let started = Instant::now();
+        tracing::info!(target: "watermill", inputs = self.walk.nodes.len(), outputs = self.ports.len(), "walk begins");
         match self.walk_all().await {
             Ok((calls, end)) => {
                 let finished = end != EndReason::Stopped;
                 self.commit(finished).await?;
                 let report = self.report(calls, end, started);
+                tracing::info!(
+                    target: "watermill",
+                    calls = report.calls,
+                    results = report.results,
+                    seconds = report.elapsed.as_secs_f64(),
+                    end = %report.end,
+                    "walk ended"
+                );
                 self.steering.publish(|watch| watch.report = Some(report.clone()));
                 Ok(report)
             }
             Err(error) => {
+                tracing::error!(target: "watermill", error = &error as &dyn std::error::Error, "walk failed");
                 if let Err(abort) = self.committer.abort().await {
                     tracing::warn!(
                         target: "watermill",
@@ -108,6 +118,12 @@ impl LaneRun {
                     };
                     self.steering.publish(|watch| watch.waiting_for = None);
                     progress += loaded.progress;
+                    tracing::trace!(
+                        target: "watermill",
+                        stream = %self.walk.nodes[node].stream,
+                        end = self.walk.nodes[node].node.end(),
+                        "batch read"
+                    );
                     self.check_budget(node)?;
                 }
                 Step::Done(WalkEnd::MasterEnded) => {
@@ -200,9 +216,11 @@ impl LaneRun {
         let inputs = if self.steering.wants_details() { Some(self.inputs()) } else { None };
         let positions = inputs.as_ref().map(|_| self.walk.positions());
         let results = self.ports.iter().map(|port| port.outlet.total()).sum();
+        let records = self.walk.nodes.iter().map(|node| node.node.counts().0).sum();
         let waiting_for = waiting.map(|node| self.walk.nodes[node].stream.clone());
         self.steering.publish(|watch| {
             (watch.calls, watch.results, watch.progress) = (calls, results, progress);
+            watch.records = records;
             watch.waiting_for = waiting_for;
             if let (Some(inputs), Some(positions)) = (inputs, positions) {
                 (watch.inputs, watch.positions) = (inputs, positions);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::check::RoleCheck;
 use super::tape::Tape;
-use crate::broker::{AnySource, Batch, BoxFuture, Fault, Offsets, Places, Position, Source};
-use crate::error::{BadRecord, RunError};
+use crate::broker::{AnySource, Batch, BoxFuture, Fault, Offsets, Origin, Places, Position, Source};
+use crate::error::{BadRecord, RecordPlace, RunError};
 use crate::function::{Meta, RecordMeta, Single};
 use crate::policy::OnBad;
 use crate::record::StreamRecord;
@@ -37,6 +37,8 @@ pub(crate) trait AnyNode: Send {
     fn release(&mut self, position: u64);
     /// Where the record at `position` stood, for a checkpoint.
     fn storage_position(&self, position: u64) -> Position;
+    /// Where it stood.
+    fn place(&self, position: u64) -> RecordPlace;
     /// Where it stood, for messages.
     fn place_text(&self, position: u64) -> String;
     /// The memory held by the tape, in bytes.
@@ -260,11 +262,15 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         self.tape.storage_position(position)
     }
 
-    fn place_text(&self, position: u64) -> String {
+    fn place(&self, position: u64) -> RecordPlace {
         match self.tape.places(position) {
-            Some((places, index)) => format!("`{}`, {}", self.stream, places.place(index)),
-            None => format!("`{}`", self.stream),
+            Some((places, index)) => places.place(index),
+            None => RecordPlace { origin: Arc::new(Origin::Memory), offset: position, number: position },
         }
+    }
+
+    fn place_text(&self, position: u64) -> String {
+        format!("`{}`, {}", self.stream, self.place(position))
     }
 
     fn bytes(&self) -> u64 {

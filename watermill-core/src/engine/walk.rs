@@ -4,13 +4,13 @@
 use std::collections::HashSet;
 
 use super::edge::{AnyEdge, Seek};
+use super::keep::Keep;
 use super::marks::Marks;
 use super::node::AnyNode;
 use super::span::SpanTable;
 use crate::broker::Position;
-use crate::error::RunError;
+use crate::error::{BadCause, BadRecord, RunError};
 use crate::function::{ParamKind, Stage};
-use crate::join_with::Keep;
 use crate::window::{AnyWindow, CloseReason};
 
 /// One stream of the tree.
@@ -297,6 +297,10 @@ impl Walk {
         let span = if root { edge.spans.only(position) } else { edge.spans.slot(position) };
         edge.edge.select(self.nodes[left].node.tape(), self.nodes[right].node.tape(), position, span);
         let len = span.len();
+        if edge.edge.breaks_promise(span) {
+            let second = span.positions().nth(1).unwrap_or_default();
+            return Err(Blocked::Error(Box::new(self.broken_promise(index, second))));
+        }
         if len > self.limits.max_group {
             self.check_group(index, position, Some(len))?;
         }
@@ -323,15 +327,35 @@ impl Walk {
         })))
     }
 
+    /// The record at `position` has the key of another one, though the join promises that none has.
+    #[cold]
+    fn broken_promise(&self, index: usize, position: u64) -> RunError {
+        let right = &self.nodes[self.edges[index].right];
+        let (expression, key) = self.edges[index].edge.right_text(right.node.tape(), position);
+        RunError::from(Box::new(BadRecord {
+            stream: right.stream.clone(),
+            place: right.node.place(position),
+            key: Some(format!("`{expression}` = {key}")),
+            excerpt: None,
+            cause: BadCause::KeyNotUnique { expression, key },
+        }))
+    }
+
     /// A stream below `node` that has ended, so that no later record of `node` can be kept.
     fn exhausted(&self, node: usize) -> Option<usize> {
         self.nodes[node].children.iter().find_map(|&index| {
             let edge = &self.edges[index];
-            if !edge.is_strict() || !edge.edge.holds_nothing(self.nodes[edge.right].node.end()) {
-                return None;
-            }
             let right = &self.nodes[edge.right];
-            if right.node.ended() { Some(edge.right) } else { self.exhausted(edge.right) }
+            if !edge.is_strict() {
+                None
+            } else if right.node.ended() && edge.edge.holds_nothing(right.node.end()) {
+                Some(edge.right)
+            } else if edge.edge.holds_nothing(0) {
+                // What it has not taken in yet will be dropped, if a stream further below is the one that has ended.
+                self.exhausted(edge.right)
+            } else {
+                None
+            }
         })
     }
 

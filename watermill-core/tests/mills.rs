@@ -1,3 +1,5 @@
+//! Every kind of function over a join.
+
 #![allow(missing_docs, clippy::unwrap_used)]
 extern crate watermill_core as watermill;
 use watermill::prelude::*;
@@ -29,7 +31,7 @@ fn pair(a: &A, b: &Joined<A, B>) -> Pair {
 }
 
 #[test]
-fn many_to_many() {
+fn equal_keys_on_both_sides_match_many_to_many() {
     for batch in 1..5 {
         let out = Collected::<Pair>::new();
         let a: Vec<A> = [1, 1, 2].iter().enumerate().map(|(i, k)| A { k: *k, id: i as u32 }).collect();
@@ -45,7 +47,7 @@ fn many_to_many() {
     }
 }
 #[test]
-fn deep_window() {
+fn a_window_over_a_deep_join_sees_every_group() {
     for batch in 1..5 {
         let out = Collected::<Pair>::new();
         let a: Vec<A> = [1, 1, 2].iter().enumerate().map(|(i, k)| A { k: *k, id: i as u32 }).collect();
@@ -74,7 +76,7 @@ async fn later(a: &A, b: &Joined<A, B>) -> Pair {
     pair(a, b)
 }
 #[test]
-fn async_and_lane() {
+fn async_functions_and_lane_closures_join_and_inject() {
     let out = Collected::<Pair>::new();
     let a = vec![A { k: 1, id: 0 }];
     let b = vec![B { k: 1, id: 7 }];
