@@ -57,8 +57,13 @@ fn main() {
     let _ = Mill::new_async(async |flight: &Flight| Late { time: flight.time });
     let _ = Mill::per_lane(|| {
         let mut seen = 0;
-        move |_: &Flight| seen += 1
+        move |flight: &Flight| {
+            seen += 1;
+            (seen % 2 == 0).then_some(Late { time: flight.time })
+        }
     });
+    // The type of a literal follows from the left key.
+    let _ = JoinWith::new(Flight::fields().time, |_: &Onward| 5).and(|_: &Flight| 1_u8, |_: &Onward| 1);
     let name = String::from("captured");
     let _ = Mill::new(move |flight: &Flight| (name.len() > 3).then(|| flight.clone()));
 }
