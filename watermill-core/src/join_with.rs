@@ -11,7 +11,7 @@ use crate::engine::{
     Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Edge, Keep, KeyCheck, MakeNode, Matching, RoleCheck, Rule,
     Tolerance, describe, make_node,
 };
-use crate::key::{KeyExpr, KeyOffset, KeyValue};
+use crate::key::{KeyExpr, KeyOffset, KeyValue, SameKey};
 use crate::record::{RecordType, StreamRecord};
 
 /// A join of the stream `R` to the stream `L`, by keys of type `V`.
@@ -116,9 +116,10 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     pub fn new<A, B>(left_key: A, right_key: B) -> Self
     where
         A: KeyExpr<L, Value = V>,
-        B: KeyExpr<R, Value = V>,
+        B: KeyExpr<R>,
+        B::Value: SameKey<V>,
     {
-        Self::with(left_key, right_key, Matching::Equal, "=")
+        Self::with(left_key, B::Value::same(right_key), Matching::Equal, "=")
     }
 
     /// Joins every right record whose key equals that of the left one, in a small table that need not be sorted.
@@ -127,9 +128,10 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     pub fn lookup<A, B>(left_key: A, right_key: B) -> Self
     where
         A: KeyExpr<L, Value = V>,
-        B: KeyExpr<R, Value = V>,
+        B: KeyExpr<R>,
+        B::Value: SameKey<V>,
     {
-        Self::with(left_key, right_key, Matching::Lookup, "looked up by")
+        Self::with(left_key, B::Value::same(right_key), Matching::Lookup, "looked up by")
     }
 
     fn with<A, B>(left_key: A, right_key: B, matching: Matching<V>, text: &str) -> Self
@@ -220,9 +222,11 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     pub fn and<A, B>(mut self, left_key: A, right_key: B) -> Self
     where
         A: KeyExpr<L>,
-        B: KeyExpr<R, Value = A::Value>,
+        B: KeyExpr<R>,
+        B::Value: SameKey<A::Value>,
     {
-        self.also_text.push(format!("{} = {}", describe::<L, A>(&left_key), describe::<R, B>(&right_key)));
+        let right_key = B::Value::same(right_key);
+        self.also_text.push(format!("{} = {}", describe::<L, A>(&left_key), describe::<R, _>(&right_key)));
         let (left, right) = (Arc::new(left_key), Arc::new(right_key));
         let also: Arc<dyn Also<L, R>> =
             Arc::new(AlsoKeys { left: Arc::clone(&left), right: Arc::clone(&right), types: PhantomData });

@@ -18,7 +18,7 @@ use crate::engine::walk::Limits;
 use crate::error::{BuildError, RunError};
 use crate::function::{
     AnyFunction, AsyncCall, AsyncFunction, Call, CallMut, Injections, LaneFunction, Master, Outcome, Params,
-    Shape, SyncFunction,
+    Shape, SyncFunction, Unchanging,
 };
 use crate::handle::{Control, MillHandle, StopOnDrop};
 use crate::join_with::{JoinSpec, JoinWith};
@@ -88,6 +88,7 @@ impl<M: StreamRecord> Mill<M> {
         F::First: Master<Record = M>,
         F::Rest: Params,
         F::Output: Outcome,
+        F: Unchanging<Marker>,
         F: Call<Marker>,
         Marker: 'static,
     {
