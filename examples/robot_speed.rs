@@ -26,7 +26,11 @@ struct RobotSpeed {
 
 fn robot_speed(here: &RobotLocation, next: &Joined<RobotLocation, NextLocation>) -> RobotSpeed {
     let there = &next[here][0];
-    RobotSpeed { time_from: here.time, time_to: there.time, speed: (there.x - here.x).hypot(there.y - here.y) }
+    RobotSpeed {
+        time_from: here.time,
+        time_to: there.time,
+        speed: (there.x - here.x).hypot(there.y - here.y),
+    }
 }
 
 #[tokio::main]

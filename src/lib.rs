@@ -48,6 +48,8 @@
 //! | tests of one's own functions | [`testing`], [`MemoryBroker`](broker::memory::MemoryBroker) |
 //! | writing a broker | [`broker`] |
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub use watermill_core::*;
 pub use watermill_derive::{StreamKey, StreamRecord};
 

@@ -13,6 +13,9 @@ use crate::plan::Plan;
 use crate::policy::OnBad;
 use crate::window::AnyWindow;
 
+/// The window of a lane, and the check of its key, a `Box<dyn RoleCheck<M>>`.
+pub(crate) type OpenWindow = (Box<dyn AnyWindow>, Option<Box<dyn Any + Send>>);
+
 /// What all lanes of a mill share.
 pub(crate) struct Assembly<'a> {
     pub(crate) plan: &'a Plan,
@@ -31,7 +34,7 @@ impl Assembly<'_> {
         sources: Vec<AnySource>,
         sinks: Vec<AnySink>,
         committer: Box<dyn Committer>,
-        window: Option<(Box<dyn AnyWindow>, Option<Box<dyn Any + Send>>)>,
+        window: Option<OpenWindow>,
         steering: &Arc<Control>,
     ) -> Option<LaneRun> {
         let plan = self.plan;

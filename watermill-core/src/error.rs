@@ -165,7 +165,7 @@ pub struct BuildError {
     /// The name of the function.
     pub function: String,
     /// What is wrong.
-    pub problem: BuildProblem,
+    pub problem: Box<BuildProblem>,
     /// What to do.
     pub fix: String,
 }
@@ -205,7 +205,9 @@ pub enum BuildProblem {
         right: String,
     },
     /// A join whose left side is neither the master nor joined above.
-    #[error("the join from `{left}` to `{right}` hangs in the air: `{left}` is neither the master nor joined above it")]
+    #[error(
+        "the join from `{left}` to `{right}` hangs in the air: `{left}` is neither the master nor joined above it"
+    )]
     LooseJoin {
         /// The left record.
         left: String,
@@ -253,7 +255,9 @@ pub enum BuildProblem {
         argument: String,
     },
     /// `Meta<M>` of a record that is not the master.
-    #[error("argument {number}, `{argument}`, asks about a stream that is not the master, which is `{master}`")]
+    #[error(
+        "argument {number}, `{argument}`, asks about a stream that is not the master, which is `{master}`"
+    )]
     MetaOfOther {
         /// The number of the argument, the master being 1.
         number: usize,
@@ -326,7 +330,7 @@ pub enum RunError {
     },
     /// A broker failed.
     #[error(transparent)]
-    Broker(#[from] BrokerError),
+    Broker(Box<BrokerError>),
     /// The runtime of the run could not be started, or its thread is gone.
     #[error("the run cannot go on: {what}")]
     Runtime {
@@ -336,4 +340,10 @@ pub enum RunError {
         #[source]
         cause: BoxError,
     },
+}
+
+impl From<BrokerError> for RunError {
+    fn from(error: BrokerError) -> Self {
+        Self::Broker(Box::new(error))
+    }
 }

@@ -27,6 +27,8 @@ pub struct Watch {
     pub calls: u64,
     /// Results handed to the sinks.
     pub results: u64,
+    /// Records read, over all inputs.
+    pub records: u64,
     /// How far the inputs were read, in the units of [`total`](Watch::total): bytes of files, records of memory.
     pub progress: u64,
     /// The size of all inputs, where it is known.

@@ -7,11 +7,12 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use crate::engine::{
-    AlsoKeys, AnyEdge, BothAlso, Also, Bounds, Edge, KeyCheck, MakeNode, Matching, RoleCheck, Rule, Tolerance,
-    describe, make_node,
+    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Edge, KeyCheck, MakeNode, Matching, RoleCheck, Rule,
+    Tolerance, describe, make_node,
 };
 use crate::key::{KeyExpr, KeyOffset, KeyValue};
 use crate::record::{RecordType, StreamRecord};
+use crate::testing::{MakeFeed, make_feed};
 
 /// A join of the stream `R` to the stream `L`, by keys of type `V`.
 ///
@@ -51,7 +52,7 @@ pub struct JoinWith<L, R, V: KeyValue> {
     unique: bool,
     keep: Keep,
     from: Option<Arc<str>>,
-    children: Vec<JoinSpec>,
+    children: Vec<Arc<JoinSpec>>,
     mistakes: Vec<String>,
 }
 
@@ -204,7 +205,7 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
                 self.mistakes.push("`within` needs a lower and an upper bound".to_owned());
             }
             (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high))
-                if !(low <= high) =>
+                if low.partial_cmp(high).is_none_or(std::cmp::Ordering::is_gt) =>
             {
                 self.mistakes.push(format!("`within` was given an empty range, from {low:?} to {high:?}"));
             }
@@ -242,11 +243,8 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     {
         self.also_text.push(format!("{} = {}", describe::<L, A>(&left_key), describe::<R, B>(&right_key)));
         let (left, right) = (Arc::new(left_key), Arc::new(right_key));
-        let also: Arc<dyn Also<L, R>> = Arc::new(AlsoKeys {
-            left: Arc::clone(&left),
-            right: Arc::clone(&right),
-            types: PhantomData,
-        });
+        let also: Arc<dyn Also<L, R>> =
+            Arc::new(AlsoKeys { left: Arc::clone(&left), right: Arc::clone(&right), types: PhantomData });
         self.also = Some(match self.also.take() {
             None => also,
             Some(first) => Arc::new(BothAlso(first, also)),
@@ -258,8 +256,9 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
         self
     }
 
-    /// Promises that no key comes twice in the right stream. A group is then complete with its first record, so nothing waits
-    /// for the one behind it. A key that does come twice is a bad record.
+    /// Promises that no key comes twice in the right stream; with [`and`](JoinWith::and), that its keys do not come twice together. A
+    /// group is then complete with its first record, so nothing waits for the one behind it. A key that does come twice is a
+    /// bad record: found as it is read, or, in a table or with `and`, when it matches.
     #[must_use]
     pub fn unique(mut self) -> Self {
         self.unique = true;
@@ -298,7 +297,7 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     /// Joins another stream to the right one: deeper trees.
     #[must_use]
     pub fn join<S: StreamRecord, W: KeyValue>(mut self, join: JoinWith<R, S, W>) -> Self {
-        self.children.push(join.into_spec());
+        self.children.push(Arc::new(join.into_spec()));
         self
     }
 
@@ -310,14 +309,17 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
 
     fn change_keep(&mut self, to: Keep) {
         if self.keep != Keep::Inner && self.keep != to {
-            self.mistakes.push(format!("the join is declared {} and {to}, but it can be only one", self.keep));
+            self.mistakes
+                .push(format!("the join is declared {} and {to}, but it can be only one", self.keep));
         }
         self.keep = to;
     }
 
     pub(crate) fn into_spec(mut self) -> JoinSpec {
         if matches!(self.matching, Matching::AsOf(_)) && self.also.is_some() && !self.tolerance {
-            self.mistakes.push("an as-of join with `.and(..)` needs a `.tolerance(..)`, to bound what it keeps".to_owned());
+            self.mistakes.push(
+                "an as-of join with `.and(..)` needs a `.tolerance(..)`, to bound what it keeps".to_owned(),
+            );
         }
         let (left_key, right_key) = self.keys.texts();
         JoinSpec {
@@ -335,6 +337,7 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
             mistakes: std::mem::take(&mut self.mistakes),
             children: std::mem::take(&mut self.children),
             make_node: make_node::<R>,
+            make_feed: make_feed::<R>,
             typed: Box::new(TypedJoin(self)),
         }
     }
@@ -348,8 +351,9 @@ pub(crate) struct JoinSpec {
     pub(crate) keep: Keep,
     pub(crate) text: JoinText,
     pub(crate) mistakes: Vec<String>,
-    pub(crate) children: Vec<JoinSpec>,
+    pub(crate) children: Vec<Arc<JoinSpec>>,
     pub(crate) make_node: MakeNode,
+    pub(crate) make_feed: MakeFeed,
     pub(crate) typed: Box<dyn AnyJoin>,
 }
 

@@ -1,9 +1,12 @@
 //! The engine of watermill.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod assemble;
 pub mod broker;
 mod engine;
 pub mod error;
+mod explain;
 pub mod function;
 mod handle;
 mod join_with;
@@ -13,8 +16,11 @@ mod mill;
 mod plan;
 mod policy;
 pub mod prelude;
+#[cfg(feature = "progress")]
+mod progress;
 pub mod record;
 mod report;
+pub mod testing;
 pub mod window;
 
 pub use error::{BadCause, BadRecord, BuildError, BuildProblem, RunError};

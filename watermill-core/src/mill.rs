@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
+use crate::assemble::{Assembly, OpenWindow};
 use crate::broker::{Broker, Session};
-use crate::assemble::Assembly;
 use crate::engine::make_node;
 use crate::engine::walk::Limits;
 use crate::error::{BuildError, RunError};
 use crate::function::{
-    AnyFunction, AsyncCall, AsyncFunction, Call, CallMut, Injections, LaneFunction, Master, Outcome,
-    Params, Shape, SyncFunction,
+    AnyFunction, AsyncCall, AsyncFunction, Call, CallMut, Injections, LaneFunction, Master, Outcome, Params,
+    Shape, SyncFunction,
 };
 use crate::handle::{Control, MillHandle, StopOnDrop};
 use crate::join_with::{JoinSpec, JoinWith};
@@ -65,12 +66,14 @@ pub const DEFAULT_MEMORY_BUDGET: u64 = 1 << 30;
 /// ```
 pub struct Mill<M> {
     function: Box<dyn AnyFunction>,
-    joins: Vec<JoinSpec>,
+    joins: Vec<Arc<JoinSpec>>,
     window: Option<Window<M>>,
     injected: Injections,
     on_bad: HashMap<TypeId, OnBad>,
     limits: Limits,
     mistakes: Vec<String>,
+    /// Whether a progress bar is shown; without the feature `progress`, of no consequence.
+    progress: bool,
     master: PhantomData<fn(&M)>,
 }
 
@@ -125,6 +128,7 @@ impl<M: StreamRecord> Mill<M> {
             on_bad: HashMap::new(),
             limits: Limits { max_group: DEFAULT_MAX_GROUP, budget: DEFAULT_MEMORY_BUDGET },
             mistakes: Vec::new(),
+            progress: true,
             master: PhantomData,
         }
     }
@@ -132,7 +136,7 @@ impl<M: StreamRecord> Mill<M> {
     /// Joins a stream to the master, or to one that is joined already.
     #[must_use]
     pub fn join<L: StreamRecord, R: StreamRecord, V: KeyValue>(mut self, join: JoinWith<L, R, V>) -> Self {
-        self.joins.push(join.into_spec());
+        self.joins.push(Arc::new(join.into_spec()));
         self
     }
 
@@ -181,14 +185,56 @@ impl<M: StreamRecord> Mill<M> {
         self
     }
 
-    fn plan(&mut self) -> Result<Plan, BuildError> {
+    /// Whether a progress bar is shown while the mill runs, with the feature `progress`. It is by default, but only when standard error
+    /// is a terminal, the size of all inputs is known, and the run takes more than a second.
+    #[must_use]
+    pub fn progress(mut self, shown: bool) -> Self {
+        self.progress = shown;
+        self
+    }
+
+    /// The function and its join tree, as text.
+    ///
+    /// # Errors
+    /// [`BuildError`]: what is wrong with the mill.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Location { time: i64 }
+    /// # #[derive(StreamRecord)] struct Next { time: i64 }
+    /// fn speed(here: &Location, next: &Joined<Location, Next>) {}
+    ///
+    /// let mill = Mill::new(speed).join(JoinWith::new(Location::fields().time + 10, Next::fields().time));
+    /// assert_eq!(
+    ///     mill.explain()?,
+    ///     "speed(&Location, &Joined<Location, Next>)\n\
+    ///      Location (master)\n\
+    ///      └─ Next: inner, time + 10 = time\n"
+    /// );
+    /// # Ok::<(), watermill::BuildError>(())
+    /// ```
+    pub fn explain(&self) -> Result<String, BuildError> {
+        Ok(self.plan()?.explain(self.window.as_ref().map(|window| window.text.as_str())))
+    }
+
+    /// The function, its join tree and its results as a [Mermaid](https://mermaid.js.org) flowchart.
+    ///
+    /// # Errors
+    /// [`BuildError`]: what is wrong with the mill.
+    pub fn mermaid(&self) -> Result<String, BuildError> {
+        Ok(self.plan()?.mermaid(self.window.as_ref().map(|window| window.text.as_str())))
+    }
+
+    pub(crate) fn plan(&self) -> Result<Plan, BuildError> {
         Plan::new(
             &*self.function,
             RecordType::of::<M>(),
-            std::mem::take(&mut self.joins),
+            &self.joins,
             &self.injected,
             self.window.is_some(),
-            std::mem::take(&mut self.mistakes),
+            &self.mistakes,
         )
     }
 
@@ -224,7 +270,7 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     fn launch(
-        mut self,
+        self,
         broker: Box<dyn Broker>,
         runtime: Option<Handle>,
         control: Control,
@@ -235,6 +281,8 @@ impl<M: StreamRecord> Mill<M> {
         let control = Arc::new(control);
         let (sender, done) = oneshot::channel();
         let steering = Arc::clone(&control);
+        #[cfg(feature = "progress")]
+        let bar = if self.progress { crate::progress::start(&control, &plan.function) } else { None };
         let task = move || {
             let run = async {
                 let mut session = broker.open(&job).await?;
@@ -250,15 +298,17 @@ impl<M: StreamRecord> Mill<M> {
                     }),
                 },
             };
+            #[cfg(feature = "progress")]
+            drop(bar);
             // The one who waits may be gone; then nobody wants the result.
             let _ = sender.send(result);
         };
-        let thread = std::thread::Builder::new()
-            .name("watermill".to_owned())
-            .spawn(task)
-            .map_err(|cause| RunError::Runtime {
-                what: "its thread could not be started".to_owned(),
-                cause: Box::new(cause),
+        let thread =
+            std::thread::Builder::new().name("watermill".to_owned()).spawn(task).map_err(|cause| {
+                RunError::Runtime {
+                    what: "its thread could not be started".to_owned(),
+                    cause: Box::new(cause),
+                }
             })?;
         Ok(MillHandle { control, done, thread })
     }
@@ -269,18 +319,7 @@ impl<M: StreamRecord> Mill<M> {
         session: &mut dyn Session,
         steering: &Arc<Control>,
     ) -> Result<RunReport, RunError> {
-        let assembly = Assembly {
-            plan,
-            function: &*self.function,
-            injected: &self.injected,
-            limits: self.limits,
-            make_master: make_node::<M>,
-            on_bad: plan
-                .nodes
-                .iter()
-                .map(|node| self.on_bad.get(&node.record.id()).copied().unwrap_or_default())
-                .collect(),
-        };
+        let assembly = self.assembly(plan);
         let mut report: Option<RunReport> = None;
         while let Some(lane) = session.next_lane().await? {
             let outputs = session.outputs(&lane).await?;
@@ -289,13 +328,13 @@ impl<M: StreamRecord> Mill<M> {
                 None => vec![None; plan.nodes.len()],
             };
             let sources = session.sources(&lane, &from).await?;
-            let window = self.window.as_ref().map(|window| (window.open(), window.check()));
-            let run = assembly.lane(sources, outputs.sinks, outputs.committer, window, steering);
+            let run = assembly.lane(sources, outputs.sinks, outputs.committer, self.open_window(), steering);
             let run = run.ok_or_else(|| RunError::Runtime {
                 what: "a source or sink is of another type than the one it was asked for".to_owned(),
                 cause: "the broker breaks its contract".into(),
             })?;
-            let lane_report = run.run().await?;
+            let span = tracing::info_span!(target: "watermill", "lane", function = %plan.function, lane = lane.index);
+            let lane_report = run.run().instrument(span).await?;
             match &mut report {
                 None => report = Some(lane_report),
                 Some(sum) => sum.add(lane_report),
@@ -305,5 +344,21 @@ impl<M: StreamRecord> Mill<M> {
             what: "there was nothing to walk".to_owned(),
             cause: "the broker handed out no lane".into(),
         })
+    }
+
+    pub(crate) fn assembly<'a>(&'a self, plan: &'a Plan) -> Assembly<'a> {
+        let policy = |record: RecordType| self.on_bad.get(&record.id()).copied().unwrap_or_default();
+        Assembly {
+            plan,
+            function: &*self.function,
+            injected: &self.injected,
+            limits: self.limits,
+            make_master: make_node::<M>,
+            on_bad: plan.nodes.iter().map(|node| policy(node.record)).collect(),
+        }
+    }
+
+    pub(crate) fn open_window(&self) -> Option<OpenWindow> {
+        self.window.as_ref().map(|window| (window.open(), window.check()))
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct PlanNode {
 }
 
 pub(crate) struct PlanEdge {
-    pub(crate) spec: JoinSpec,
+    pub(crate) spec: Arc<JoinSpec>,
     pub(crate) left: usize,
     pub(crate) right: usize,
     /// The parameter that looks at it, and which part of that.
@@ -56,14 +56,15 @@ impl Plan {
     pub(crate) fn new(
         function: &dyn AnyFunction,
         master: RecordType,
-        joins: Vec<JoinSpec>,
+        joins: &[Arc<JoinSpec>],
         injected: &Injections,
         has_window: bool,
-        mistakes: Vec<String>,
+        mistakes: &[String],
     ) -> Result<Self, BuildError> {
-        let mut builder = Builder { function: function.name().to_owned(), nodes: Vec::new(), edges: Vec::new() };
-        if let Some(mistake) = mistakes.into_iter().next() {
-            return Err(builder.error(BuildProblem::Setting(mistake), "change the setting"));
+        let mut builder =
+            Builder { function: function.name().to_owned(), nodes: Vec::new(), edges: Vec::new() };
+        if let Some(mistake) = mistakes.first() {
+            return Err(builder.error(BuildProblem::Setting(mistake.clone()), "change the setting"));
         }
         builder.check_window(function, master, has_window)?;
         builder.nodes.push(PlanNode {
@@ -76,11 +77,18 @@ impl Plan {
         let params = function.params();
         let names = builder.wire(&params, master, injected)?;
         let ports = builder.ports(function, &params)?;
-        Ok(Self { function: builder.function, nodes: builder.nodes, edges: builder.edges, names, ports, params })
+        Ok(Self {
+            function: builder.function,
+            nodes: builder.nodes,
+            edges: builder.edges,
+            names,
+            ports,
+            params,
+        })
     }
 
     fn error(&self, problem: BuildProblem, fix: impl Into<String>) -> BuildError {
-        BuildError { function: self.function.clone(), problem, fix: fix.into() }
+        BuildError { function: self.function.clone(), problem: Box::new(problem), fix: fix.into() }
     }
 
     /// Finds every stream in the catalog of a broker.
@@ -107,8 +115,7 @@ impl Plan {
         let mut outputs = Vec::with_capacity(self.ports.len());
         for port in &self.ports {
             let record = port.spec.record;
-            let mut found =
-                catalog.outputs.iter().enumerate().filter(|(_, output)| output.record == record);
+            let mut found = catalog.outputs.iter().enumerate().filter(|(_, output)| output.record == record);
             let Some((output, _)) = found.next() else {
                 let problem = BuildProblem::NoOutput { record: record.to_string() };
                 return Err(self.error(problem, format!("declare it: `{broker}.write::<{record}>(..)`")));
@@ -131,7 +138,7 @@ struct Builder {
 
 impl Builder {
     fn error(&self, problem: BuildProblem, fix: impl Into<String>) -> BuildError {
-        BuildError { function: self.function.clone(), problem, fix: fix.into() }
+        BuildError { function: self.function.clone(), problem: Box::new(problem), fix: fix.into() }
     }
 
     fn check_window(
@@ -142,11 +149,17 @@ impl Builder {
     ) -> Result<(), BuildError> {
         match (function.windowed(), has_window) {
             (true, false) => Err(self.error(
-                BuildProblem::Window { takes: format!("a window, `&[{master}]`"), has: "the mill has no window" },
+                BuildProblem::Window {
+                    takes: format!("a window, `&[{master}]`"),
+                    has: "the mill has no window",
+                },
                 format!("add `.window(Window::by(..))` or `.window(Window::count(..))`, or take `&{master}`"),
             )),
             (false, true) => Err(self.error(
-                BuildProblem::Window { takes: format!("one master, `&{master}`"), has: "the mill has a window" },
+                BuildProblem::Window {
+                    takes: format!("one master, `&{master}`"),
+                    has: "the mill has a window",
+                },
                 format!("take `&[{master}]`, or leave out `.window(..)`"),
             )),
             _ => Ok(()),
@@ -154,8 +167,8 @@ impl Builder {
     }
 
     /// Hangs every join below its left stream, whatever order they were declared in.
-    fn attach_all(&mut self, joins: Vec<JoinSpec>) -> Result<(), BuildError> {
-        let mut waiting = joins;
+    fn attach_all(&mut self, joins: &[Arc<JoinSpec>]) -> Result<(), BuildError> {
+        let mut waiting: Vec<&Arc<JoinSpec>> = joins.iter().collect();
         while !waiting.is_empty() {
             let before = waiting.len();
             let mut later = Vec::new();
@@ -180,10 +193,8 @@ impl Builder {
             }
             if later.len() == before {
                 let join = &later[0];
-                let problem = BuildProblem::LooseJoin {
-                    left: join.left.to_string(),
-                    right: join.right.to_string(),
-                };
+                let problem =
+                    BuildProblem::LooseJoin { left: join.left.to_string(), right: join.right.to_string() };
                 let fix = format!("join `{0}` first, or make `{0}` the first parameter", join.left);
                 return Err(self.error(problem, fix));
             }
@@ -192,10 +203,12 @@ impl Builder {
         Ok(())
     }
 
-    fn attach(&mut self, left: usize, mut join: JoinSpec) -> Result<(), BuildError> {
-        if let Some(mistake) = join.mistakes.pop() {
-            let problem =
-                BuildProblem::Setting(format!("in the join from `{}` to `{}`, {mistake}", join.left, join.right));
+    fn attach(&mut self, left: usize, join: &Arc<JoinSpec>) -> Result<(), BuildError> {
+        if let Some(mistake) = join.mistakes.first() {
+            let problem = BuildProblem::Setting(format!(
+                "in the join from `{}` to `{}`, {mistake}",
+                join.left, join.right
+            ));
             return Err(self.error(problem, "change the join"));
         }
         let same = |edge: &&PlanEdge| {
@@ -203,8 +216,10 @@ impl Builder {
         };
         if let Some(twin) = self.edges.iter().find(same) {
             return Err(if twin.left == left {
-                let problem =
-                    BuildProblem::AmbiguousJoin { left: join.left.to_string(), right: join.right.to_string() };
+                let problem = BuildProblem::AmbiguousJoin {
+                    left: join.left.to_string(),
+                    right: join.right.to_string(),
+                };
                 let fix = format!(
                     "declare a type of its own for the second, or read `{}` under names with `read_as` and choose with `.from(name)`",
                     join.right
@@ -212,15 +227,16 @@ impl Builder {
                 self.error(problem, fix)
             } else {
                 let problem = BuildProblem::Loop { record: join.right.to_string() };
-                self.error(problem, "declare a second type for the same data: each place in the tree has its own")
+                self.error(
+                    problem,
+                    "declare a second type for the same data: each place in the tree has its own",
+                )
             });
         }
         if self.nodes[0].record == join.right && join.from.is_none() {
             let problem = BuildProblem::Loop { record: join.right.to_string() };
-            return Err(self.error(
-                problem,
-                "declare a second type for the same data: a self-join needs its own type",
-            ));
+            return Err(self
+                .error(problem, "declare a second type for the same data: a self-join needs its own type"));
         }
         let right = self.nodes.len();
         let stream = match &join.from {
@@ -233,9 +249,8 @@ impl Builder {
             stream,
             parent: Some(self.edges.len()),
         });
-        let children = std::mem::take(&mut join.children);
-        self.edges.push(PlanEdge { spec: join, left, right, slot: None });
-        for child in children {
+        self.edges.push(PlanEdge { spec: Arc::clone(join), left, right, slot: None });
+        for child in &join.children {
             self.attach(right, child)?;
         }
         Ok(())
@@ -269,9 +284,8 @@ impl Builder {
                             left: left.to_string(),
                             right: right.to_string(),
                         };
-                        let fix = format!(
-                            "add `.join(JoinWith::new({left}::fields().., {right}::fields()..))`"
-                        );
+                        let fix =
+                            format!("add `.join(JoinWith::new({left}::fields().., {right}::fields()..))`");
                         return Err(self.error(problem, fix));
                     }
                 }
@@ -317,11 +331,7 @@ impl Builder {
     }
 
     /// The result streams: what is returned first, then the `Out`s.
-    fn ports(
-        &self,
-        function: &dyn AnyFunction,
-        params: &[ParamSpec],
-    ) -> Result<Vec<PlanPort>, BuildError> {
+    fn ports(&self, function: &dyn AnyFunction, params: &[ParamSpec]) -> Result<Vec<PlanPort>, BuildError> {
         let mut ports: Vec<PlanPort> =
             function.returns().map(|spec| PlanPort { spec, param: None }).into_iter().collect();
         let mut seen: HashMap<_, ()> = ports.iter().map(|port| (port.spec.record, ())).collect();

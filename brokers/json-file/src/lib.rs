@@ -9,6 +9,8 @@
 //! - writing: `sink` formats on a thread of its own into an `output_text`, which goes to a `partial_file`; `committer` makes all of
 //!   them durable and gives them their names.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod array_scan;
 mod broker;
 mod chunk;

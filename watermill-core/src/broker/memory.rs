@@ -4,8 +4,8 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
-    AnySink, AnySource, Batch, BoxFuture, Broker, Catalog, Checkpoint, Committer, InputDecl, InputEnd, Job, Lane,
-    LaneOutputs, OutputDecl, Places, Position, Session, Sink, Source,
+    AnySink, AnySource, Batch, BoxFuture, Broker, Catalog, Checkpoint, Committer, InputDecl, InputEnd, Job,
+    Lane, LaneOutputs, OutputDecl, Places, Position, Session, Sink, Source,
 };
 use crate::error::BrokerError;
 use crate::record::{RecordType, StreamRecord};
@@ -154,11 +154,15 @@ impl Broker for MemoryBroker {
                 };
                 inputs.push(open);
             }
-            let outputs =
-                job.outputs.iter().filter_map(|request| self.outputs.get(request.output)).map(|output| (output.open)());
+            let outputs = job
+                .outputs
+                .iter()
+                .filter_map(|request| self.outputs.get(request.output))
+                .map(|output| (output.open)());
             let (sinks, publish) = outputs.unzip();
             let batch = self.batch.unwrap_or(4096);
-            Ok(Box::new(MemorySession { inputs, batch, sinks, publish, handed_out: false }) as Box<dyn Session>)
+            Ok(Box::new(MemorySession { inputs, batch, sinks, publish, handed_out: false })
+                as Box<dyn Session>)
         })
     }
 }

@@ -24,7 +24,7 @@ mod position;
 
 pub use batch::{Batch, Fault, Headers, InputEnd, Offsets, Origin, Places};
 pub use catalog::{AnySink, AnySource, Catalog, InputDecl, InputRequest, Job, OutputDecl, OutputRequest};
-pub use pair::BrokerExt;
+pub use pair::{BrokerExt, Pair};
 pub use position::{Checkpoint, Position};
 
 use std::future::Future;

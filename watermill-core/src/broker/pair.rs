@@ -1,8 +1,197 @@
-//! Two brokers as one.
+//! Two brokers as one: `a.and(b)`.
 
-use super::Broker;
+use super::{
+    AnySource, BoxFuture, Broker, Catalog, Checkpoint, Committer, Job, Lane, LaneOutputs, Position, Session,
+};
+use crate::error::BrokerError;
 
 /// Combining brokers.
-pub trait BrokerExt: Broker + Sized {}
+pub trait BrokerExt: Broker + Sized {
+    /// This broker and another one: each stream is read and written where it was declared.
+    ///
+    /// Results are committed to both. The broker named first that writes anything holds the positions of all inputs; it commits
+    /// last.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord)] struct Price { id: u32 }
+    /// let orders = MemoryBroker::new().read(vec![Order { id: 1 }]);
+    /// let prices = MemoryBroker::new().read(vec![Price { id: 1 }]);
+    /// let report = Mill::new(|_: &Order, prices: &Joined<Order, Price>| assert_eq!(prices.only().len(), 1))
+    ///     .join(JoinWith::new(Order::fields().id, Price::fields().id))
+    ///     .run_blocking(orders.and(prices))?;
+    /// assert_eq!(report.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    fn and<B: Broker>(self, other: B) -> Pair<Self, B> {
+        let name = format!("{} and {}", self.name(), other.name());
+        Pair { first: self, second: other, name }
+    }
+}
 
 impl<B: Broker> BrokerExt for B {}
+
+/// Two brokers as one, from [`BrokerExt::and`].
+pub struct Pair<A, B> {
+    first: A,
+    second: B,
+    name: String,
+}
+
+impl<A: Broker, B: Broker> Broker for Pair<A, B> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn catalog(&self) -> Result<Catalog, BrokerError> {
+        let mut all = self.first.catalog()?;
+        let second = self.second.catalog()?;
+        all.inputs.extend(second.inputs);
+        all.outputs.extend(second.outputs);
+        Ok(all)
+    }
+
+    fn open<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Box<dyn Session>, BrokerError>> {
+        Box::pin(async move {
+            let own = self.first.catalog()?;
+            let split = Split::new(job, own.inputs.len(), own.outputs.len());
+            // A broker that this mill does not need is not opened.
+            let needed = |job: &Job| !(job.inputs.is_empty() && job.outputs.is_empty());
+            let first =
+                if needed(&split.jobs[0]) { Some(self.first.open(&split.jobs[0]).await?) } else { None };
+            let second =
+                if needed(&split.jobs[1]) { Some(self.second.open(&split.jobs[1]).await?) } else { None };
+            Ok(Box::new(PairSession { sessions: [first, second], split }) as Box<dyn Session>)
+        })
+    }
+}
+
+/// Which broker each input and output of a job belongs to.
+struct Split {
+    jobs: [Job; 2],
+    /// For each input of the whole job, whose it is.
+    inputs: Vec<usize>,
+    /// For each output of the whole job, whose it is.
+    outputs: Vec<usize>,
+}
+
+impl Split {
+    fn new(job: &Job, first_inputs: usize, first_outputs: usize) -> Self {
+        let empty = || Job { function: job.function.clone(), ..Job::default() };
+        let mut split = Self { jobs: [empty(), empty()], inputs: Vec::new(), outputs: Vec::new() };
+        for request in &job.inputs {
+            let mut request = request.clone();
+            let owner = usize::from(request.input >= first_inputs);
+            request.input -= owner * first_inputs;
+            split.jobs[owner].inputs.push(request);
+            split.inputs.push(owner);
+        }
+        for request in &job.outputs {
+            let mut request = request.clone();
+            let owner = usize::from(request.output >= first_outputs);
+            request.output -= owner * first_outputs;
+            split.jobs[owner].outputs.push(request);
+            split.outputs.push(owner);
+        }
+        split
+    }
+}
+
+struct PairSession {
+    sessions: [Option<Box<dyn Session>>; 2],
+    split: Split,
+}
+
+impl Session for PairSession {
+    fn next_lane(&mut self) -> BoxFuture<'_, Result<Option<Lane>, BrokerError>> {
+        let master = self.split.inputs.first().copied().unwrap_or(0);
+        match &mut self.sessions[master] {
+            Some(session) => session.next_lane(),
+            None => Box::pin(std::future::ready(Ok(None))),
+        }
+    }
+
+    fn outputs<'a>(&'a mut self, lane: &'a Lane) -> BoxFuture<'a, Result<LaneOutputs, BrokerError>> {
+        Box::pin(async move {
+            let mut sinks = [Vec::new().into_iter(), Vec::new().into_iter()];
+            let mut committers = [None, None];
+            let mut resume = None;
+            for (owner, session) in self.sessions.iter_mut().enumerate() {
+                let Some(session) = session else { continue };
+                let outputs = session.outputs(lane).await?;
+                sinks[owner] = outputs.sinks.into_iter();
+                committers[owner] = Some(outputs.committer);
+                if resume.is_none() && !self.split.jobs[owner].outputs.is_empty() {
+                    resume = outputs.resume;
+                }
+            }
+            let sinks = self.split.outputs.iter().filter_map(|owner| sinks[*owner].next()).collect();
+            let outputs = self.split.outputs.clone();
+            Ok(LaneOutputs { sinks, committer: Box::new(PairCommitter { committers, outputs }), resume })
+        })
+    }
+
+    fn sources<'a>(
+        &'a mut self,
+        lane: &'a Lane,
+        from: &'a [Option<Position>],
+    ) -> BoxFuture<'a, Result<Vec<AnySource>, BrokerError>> {
+        Box::pin(async move {
+            let mut sources = [Vec::new().into_iter(), Vec::new().into_iter()];
+            for (owner, session) in self.sessions.iter_mut().enumerate() {
+                let Some(session) = session else { continue };
+                let own: Vec<Option<Position>> = self
+                    .split
+                    .inputs
+                    .iter()
+                    .zip(from)
+                    .filter(|(whose, _)| **whose == owner)
+                    .map(|(_, position)| position.clone())
+                    .collect();
+                sources[owner] = session.sources(lane, &own).await?.into_iter();
+            }
+            Ok(self.split.inputs.iter().filter_map(|owner| sources[*owner].next()).collect())
+        })
+    }
+}
+
+struct PairCommitter {
+    committers: [Option<Box<dyn Committer>>; 2],
+    outputs: Vec<usize>,
+}
+
+impl Committer for PairCommitter {
+    fn commit<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            for (owner, committer) in self.committers.iter_mut().enumerate().rev() {
+                let Some(committer) = committer else { continue };
+                let ended = self.outputs.iter().zip(&checkpoint.ended_outputs);
+                let own = Checkpoint {
+                    ended_outputs: ended
+                        .filter(|(whose, _)| **whose == owner)
+                        .map(|(_, ended)| *ended)
+                        .collect(),
+                    ..checkpoint.clone()
+                };
+                committer.commit(&own).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            let mut result = Ok(());
+            for committer in self.committers.iter_mut().flatten() {
+                let aborted = committer.abort().await;
+                if result.is_ok() {
+                    result = aborted;
+                }
+            }
+            result
+        })
+    }
+}

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::also_index::AlsoIndex;
+use super::check::describe;
 use super::matching::{Also, Matching};
 use super::span::Span;
 use super::tape::Tape;
@@ -46,16 +47,36 @@ pub(crate) trait AnyEdge: Send {
     fn low(&self) -> u64;
     /// The size that the group of the left record last sought has reached; `None` where `low` to `high` is not a group.
     fn reached(&self) -> Option<u64>;
+    /// The join promises at most one match per key, and a span of more than one breaks the promise.
+    fn breaks_promise(&self, span: &Span) -> bool;
+    /// The right key of the record at `position`: the expression and the value, for messages.
+    fn right_text(&self, right: &dyn Any, position: u64) -> (String, String);
     /// The matches of later left records never start lower than those of this one.
     fn in_order(&self) -> bool;
     /// Nothing that was taken in can match a later left record.
     fn holds_nothing(&self, right_end: u64) -> bool;
     /// Points `slot`, a `Joined<L, R>`, at the matches of its sole left record.
-    fn fill_sole(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span);
+    fn fill_sole(
+        &self,
+        slot: &mut dyn Any,
+        part: usize,
+        left: &dyn Any,
+        right: &dyn Any,
+        at: u64,
+        span: &Span,
+    );
     /// Adds the matches of one more left record of a window.
     fn fill_window(&self, slot: &mut dyn Any, part: usize, right: &dyn Any, span: &Span);
     /// Adds the matches of one more left record that is not the master.
-    fn fill_below(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span);
+    fn fill_below(
+        &self,
+        slot: &mut dyn Any,
+        part: usize,
+        left: &dyn Any,
+        right: &dyn Any,
+        at: u64,
+        span: &Span,
+    );
     /// Ends a series of [`AnyEdge::fill_below`].
     fn finish(&self, slot: &mut dyn Any, part: usize);
     /// Empties the slot.
@@ -332,6 +353,12 @@ fn point<R>(group: &mut Group<R>, tape: &Tape<R>, span: &Span) {
 
 /// The typed tape behind `any`; the plan has made sure that it is one.
 macro_rules! tape {
+    ($any:expr, $type:ty) => {
+        match $any.downcast_ref::<Tape<$type>>() {
+            Some(tape) => tape,
+            None => return,
+        }
+    };
     ($any:expr, $type:ty, $otherwise:expr) => {
         match $any.downcast_ref::<Tape<$type>>() {
             Some(tape) => tape,
@@ -360,7 +387,7 @@ where
     }
 
     fn take_in(&mut self, right: &dyn Any, position: u64, alive: bool) {
-        let right = tape!(right, R, ());
+        let right = tape!(right, R);
         self.intake.next = position + 1;
         let Some(record) = right.get(position).filter(|_| alive) else { return };
         if !matches!(self.right_key.key(record), Ok(Some(_))) {
@@ -373,7 +400,7 @@ where
     }
 
     fn select(&mut self, left: &dyn Any, right: &dyn Any, position: u64, span: &mut Span) {
-        self.select_typed(tape!(left, L, ()), tape!(right, R, ()), position, span);
+        self.select_typed(tape!(left, L), tape!(right, R), position, span);
     }
 
     fn low(&self) -> u64 {
@@ -385,6 +412,18 @@ where
             (Matching::Equal | Matching::Within(_), Kept::InOrder(_)) => Some(self.high - self.low),
             _ => None,
         }
+    }
+
+    fn breaks_promise(&self, span: &Span) -> bool {
+        self.unique && span.len() > 1 && matches!(self.matching, Matching::Equal | Matching::Lookup)
+    }
+
+    fn right_text(&self, right: &dyn Any, position: u64) -> (String, String) {
+        let expression = describe::<R, B>(&self.right_key);
+        let right = tape!(right, R, (expression, String::new()));
+        let key = right.get(position).and_then(|record| self.right_key.key(record).ok().flatten());
+        let text = key.map(|key| format!("{key:?}")).unwrap_or_default();
+        (expression, text)
     }
 
     fn in_order(&self) -> bool {
@@ -406,9 +445,17 @@ where
         }
     }
 
-    fn fill_sole(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span) {
+    fn fill_sole(
+        &self,
+        slot: &mut dyn Any,
+        part: usize,
+        left: &dyn Any,
+        right: &dyn Any,
+        at: u64,
+        span: &Span,
+    ) {
         let Some(joined) = slot.downcast_mut::<Joined<L, R>>() else { return };
-        let (left, right) = (tape!(left, L, ()), tape!(right, R, ()));
+        let (left, right) = (tape!(left, L), tape!(right, R));
         if let Some(record) = left.get(at) {
             point(joined.part(part).sole(record), right, span);
         }
@@ -416,12 +463,20 @@ where
 
     fn fill_window(&self, slot: &mut dyn Any, part: usize, right: &dyn Any, span: &Span) {
         let Some(joined) = slot.downcast_mut::<Joined<L, R>>() else { return };
-        point(joined.part(part).push(), tape!(right, R, ()), span);
+        point(joined.part(part).push(), tape!(right, R), span);
     }
 
-    fn fill_below(&self, slot: &mut dyn Any, part: usize, left: &dyn Any, right: &dyn Any, at: u64, span: &Span) {
+    fn fill_below(
+        &self,
+        slot: &mut dyn Any,
+        part: usize,
+        left: &dyn Any,
+        right: &dyn Any,
+        at: u64,
+        span: &Span,
+    ) {
         let Some(joined) = slot.downcast_mut::<Joined<L, R>>() else { return };
-        let (left, right) = (tape!(left, L, ()), tape!(right, R, ()));
+        let (left, right) = (tape!(left, L), tape!(right, R));
         if let Some(record) = left.get(at) {
             point(joined.part(part).push_at(record), right, span);
         }

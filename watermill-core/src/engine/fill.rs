@@ -84,7 +84,8 @@ impl Walk {
                 if let Some((param, part)) = edge.slot
                     && let Some(joined) = stage.param(param)
                 {
-                    let (left, right) = (self.nodes[edge.left].node.tape(), self.nodes[edge.right].node.tape());
+                    let (left, right) =
+                        (self.nodes[edge.left].node.tape(), self.nodes[edge.right].node.tape());
                     edge.edge.fill_below(joined.as_any(), part, left, right, at, span);
                 }
                 let right = &mut self.nodes[edge.right];
@@ -124,8 +125,7 @@ impl Walk {
         let Some(window) = &mut self.window else { return Step::Call };
         window.called = true;
         for &param in &self.info {
-            if let Some(info) =
-                stage.param(param).and_then(|slot| slot.as_any().downcast_mut::<WindowInfo>())
+            if let Some(info) = stage.param(param).and_then(|slot| slot.as_any().downcast_mut::<WindowInfo>())
             {
                 info.set(window.index, reason);
             }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::walk::{Step, Walk, WalkEnd};
 use crate::broker::{BoxFuture, Checkpoint, Committer};
 use crate::error::{BoxError, RunError};
-use crate::function::{AnyOut, AnyOutlet, Called, Control, OutRef, Stage};
+use crate::function::{AnyOutlet, Called, Control, OutRef, Slot, Stage};
 use crate::handle::Control as Steering;
 use crate::report::{EndReason, InputReport, OutputReport, RunReport};
 
@@ -43,15 +43,25 @@ impl LaneRun {
     /// Walks to the end.
     pub(crate) async fn run(mut self) -> Result<RunReport, RunError> {
         let started = Instant::now();
+        tracing::info!(target: "watermill", inputs = self.walk.nodes.len(), outputs = self.ports.len(), "walk begins");
         match self.walk_all().await {
             Ok((calls, end)) => {
                 let finished = end != EndReason::Stopped;
                 self.commit(finished).await?;
                 let report = self.report(calls, end, started);
+                tracing::info!(
+                    target: "watermill",
+                    calls = report.calls,
+                    results = report.results,
+                    seconds = report.elapsed.as_secs_f64(),
+                    end = %report.end,
+                    "walk ended"
+                );
                 self.steering.publish(|watch| watch.report = Some(report.clone()));
                 Ok(report)
             }
             Err(error) => {
+                tracing::error!(target: "watermill", error = &error as &dyn std::error::Error, "walk failed");
                 if let Err(abort) = self.committer.abort().await {
                     tracing::warn!(
                         target: "watermill",
@@ -106,7 +116,14 @@ impl LaneRun {
                             None => return Ok((calls, EndReason::Stopped)),
                         }
                     };
+                    self.steering.publish(|watch| watch.waiting_for = None);
                     progress += loaded.progress;
+                    tracing::trace!(
+                        target: "watermill",
+                        stream = %self.walk.nodes[node].stream,
+                        end = self.walk.nodes[node].node.end(),
+                        "batch read"
+                    );
                     self.check_budget(node)?;
                 }
                 Step::Done(WalkEnd::MasterEnded) => {
@@ -127,7 +144,7 @@ impl LaneRun {
     fn look_at_outs(&mut self, out_params: &[usize]) -> Result<bool, RunError> {
         let mut all_ended = self.ports.len() == out_params.len();
         for param in out_params {
-            let Some(OutRef(out)) = self.stage.param(*param).and_then(|slot| slot.as_out()) else { continue };
+            let Some(OutRef(out)) = self.stage.param(*param).and_then(Slot::as_out) else { continue };
             if out.wrote_late() {
                 let text = "it wrote to a result stream that it had ended with `end()`";
                 return Err(self.failed(text.into()));
@@ -144,7 +161,7 @@ impl LaneRun {
         self.stage.returned().roll_back();
         for port in &self.ports {
             if let Some(OutRef(out)) =
-                port.param.and_then(|param| self.stage.param(param)).and_then(|slot| slot.as_out())
+                port.param.and_then(|param| self.stage.param(param)).and_then(Slot::as_out)
             {
                 out.roll_back();
             }
@@ -158,7 +175,7 @@ impl LaneRun {
             match port.param {
                 None => port.outlet.collect(self.stage.returned()),
                 Some(param) => {
-                    if let Some(OutRef(out)) = self.stage.param(param).and_then(|slot| slot.as_out()) {
+                    if let Some(OutRef(out)) = self.stage.param(param).and_then(Slot::as_out) {
                         port.ended |= out.has_ended();
                         port.outlet.collect(out);
                     }
@@ -199,9 +216,11 @@ impl LaneRun {
         let inputs = if self.steering.wants_details() { Some(self.inputs()) } else { None };
         let positions = inputs.as_ref().map(|_| self.walk.positions());
         let results = self.ports.iter().map(|port| port.outlet.total()).sum();
+        let records = self.walk.nodes.iter().map(|node| node.node.counts().0).sum();
         let waiting_for = waiting.map(|node| self.walk.nodes[node].stream.clone());
         self.steering.publish(|watch| {
             (watch.calls, watch.results, watch.progress) = (calls, results, progress);
+            watch.records = records;
             watch.waiting_for = waiting_for;
             if let (Some(inputs), Some(positions)) = (inputs, positions) {
                 (watch.inputs, watch.positions) = (inputs, positions);

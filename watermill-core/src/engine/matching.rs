@@ -133,7 +133,10 @@ where
 }
 
 /// Two equalities, both of which must hold.
-pub(crate) struct BothAlso<L, R>(pub(crate) std::sync::Arc<dyn Also<L, R>>, pub(crate) std::sync::Arc<dyn Also<L, R>>);
+pub(crate) struct BothAlso<L, R>(
+    pub(crate) std::sync::Arc<dyn Also<L, R>>,
+    pub(crate) std::sync::Arc<dyn Also<L, R>>,
+);
 
 impl<L, R> Also<L, R> for BothAlso<L, R> {
     fn left(&self, record: &L) -> Option<u64> {
@@ -152,6 +155,7 @@ impl<L, R> Also<L, R> for BothAlso<L, R> {
 fn hash(key: &impl std::hash::Hash) -> u64 {
     use std::hash::BuildHasher;
     // One fixed state: the two sides of a join must agree. Equality is checked besides.
-    static STATE: std::sync::LazyLock<std::hash::RandomState> = std::sync::LazyLock::new(std::hash::RandomState::new);
+    static STATE: std::sync::LazyLock<std::hash::RandomState> =
+        std::sync::LazyLock::new(std::hash::RandomState::new);
     STATE.hash_one(key)
 }

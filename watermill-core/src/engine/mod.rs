@@ -19,5 +19,5 @@ pub(crate) mod walk;
 pub(crate) use check::{KeyCheck, RoleCheck, Rule, describe};
 pub(crate) use edge::{AnyEdge, Edge};
 pub(crate) use matching::{Also, AlsoKeys, BothAlso, Bounds, Matching, Tolerance};
-pub(crate) use node::{AnyNode, MakeNode, NodeParts, make_node};
+pub(crate) use node::{MakeNode, NodeParts, make_node};
 pub(crate) use tape::Tape;

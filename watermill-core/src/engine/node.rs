@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::check::RoleCheck;
 use super::tape::Tape;
-use crate::broker::{AnySource, Batch, BoxFuture, Fault, Offsets, Places, Position, Source};
-use crate::error::{BadRecord, RunError};
+use crate::broker::{AnySource, Batch, BoxFuture, Fault, Offsets, Origin, Places, Position, Source};
+use crate::error::{BadRecord, RecordPlace, RunError};
 use crate::function::{Meta, RecordMeta, Single};
 use crate::policy::OnBad;
 use crate::record::StreamRecord;
@@ -37,6 +37,8 @@ pub(crate) trait AnyNode: Send {
     fn release(&mut self, position: u64);
     /// Where the record at `position` stood, for a checkpoint.
     fn storage_position(&self, position: u64) -> Position;
+    /// Where it stood.
+    fn place(&self, position: u64) -> RecordPlace;
     /// Where it stood, for messages.
     fn place_text(&self, position: u64) -> String;
     /// The memory held by the tape, in bytes.
@@ -49,8 +51,6 @@ pub(crate) trait AnyNode: Send {
     fn put_single(&self, slot: &mut dyn Any, position: u64);
     /// Moves the record into a `Vec<R>`.
     fn move_into(&mut self, slot: &mut dyn Any, position: u64);
-    /// How many records a `Vec<R>` holds; empties it on request.
-    fn window_len(&self, slot: &mut dyn Any) -> usize;
     /// Empties a `Vec<R>`.
     fn clear_window(&self, slot: &mut dyn Any);
     /// Adds the record's place to a `Meta<R>`, emptied first on request.
@@ -131,7 +131,9 @@ impl<R: StreamRecord> Node<R> {
         } else {
             self.admit_slowly(records, places, faults, bytes);
         }
-        if self.fault.is_none() && let Some(end) = end {
+        if self.fault.is_none()
+            && let Some(end) = end
+        {
             self.marked = end == crate::broker::InputEnd::Mark;
             self.tape.set_ended(end);
         }
@@ -260,11 +262,15 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         self.tape.storage_position(position)
     }
 
-    fn place_text(&self, position: u64) -> String {
+    fn place(&self, position: u64) -> RecordPlace {
         match self.tape.places(position) {
-            Some((places, index)) => format!("`{}`, {}", self.stream, places.place(index)),
-            None => format!("`{}`", self.stream),
+            Some((places, index)) => places.place(index),
+            None => RecordPlace { origin: Arc::new(Origin::Memory), offset: position, number: position },
         }
+    }
+
+    fn place_text(&self, position: u64) -> String {
+        format!("`{}`, {}", self.stream, self.place(position))
     }
 
     fn bytes(&self) -> u64 {
@@ -291,10 +297,6 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         if let Some(window) = slot.downcast_mut::<Vec<R>>() {
             window.extend(self.tape.take(position));
         }
-    }
-
-    fn window_len(&self, slot: &mut dyn Any) -> usize {
-        slot.downcast_ref::<Vec<R>>().map_or(0, Vec::len)
     }
 
     fn clear_window(&self, slot: &mut dyn Any) {

@@ -8,7 +8,7 @@ use super::marks::Marks;
 use super::node::AnyNode;
 use super::span::SpanTable;
 use crate::broker::Position;
-use crate::error::RunError;
+use crate::error::{BadCause, BadRecord, RunError};
 use crate::function::{ParamKind, Stage};
 use crate::join_with::Keep;
 use crate::window::{AnyWindow, CloseReason};
@@ -148,8 +148,7 @@ impl Walk {
             params.iter().enumerate().filter(|(_, kind)| wanted(kind)).map(|(at, _)| at).collect::<Vec<_>>()
         };
         let deep = edges.iter().any(|edge| edge.left != 0);
-        let window =
-            window.map(|rule| WindowState { rule, count: 0, called: false, index: 0, first: 0 });
+        let window = window.map(|rule| WindowState { rule, count: 0, called: false, index: 0, first: 0 });
         Self {
             nodes,
             edges,
@@ -169,18 +168,16 @@ impl Walk {
     }
 
     fn step_single(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
-        loop {
-            match self.find_master()? {
-                Found::Master(position) => {
-                    self.fill_single(stage, position);
-                    self.next = position + 1;
-                    return Ok(Step::Call);
-                }
-                Found::Need(node) => return self.need(node),
-                Found::Done(end) => {
-                    self.done = Some(end);
-                    return Ok(Step::Done(end));
-                }
+        match self.find_master()? {
+            Found::Master(position) => {
+                self.fill_single(stage, position);
+                self.next = position + 1;
+                Ok(Step::Call)
+            }
+            Found::Need(node) => self.need(node),
+            Found::Done(end) => {
+                self.done = Some(end);
+                Ok(Step::Done(end))
             }
         }
     }
@@ -300,6 +297,10 @@ impl Walk {
         let span = if root { edge.spans.only(position) } else { edge.spans.slot(position) };
         edge.edge.select(self.nodes[left].node.tape(), self.nodes[right].node.tape(), position, span);
         let len = span.len();
+        if edge.edge.breaks_promise(span) {
+            let second = span.positions().nth(1).unwrap_or_default();
+            return Err(Blocked::Error(Box::new(self.broken_promise(index, second))));
+        }
         if len > self.limits.max_group {
             self.check_group(index, position, Some(len))?;
         }
@@ -324,6 +325,20 @@ impl Walk {
             key: edge.edge.left_text(self.nodes[edge.left].node.tape(), position),
             limit: self.limits.max_group,
         })))
+    }
+
+    /// The record at `position` has the key of another one, though the join promises that none has.
+    #[cold]
+    fn broken_promise(&self, index: usize, position: u64) -> RunError {
+        let right = &self.nodes[self.edges[index].right];
+        let (expression, key) = self.edges[index].edge.right_text(right.node.tape(), position);
+        RunError::from(Box::new(BadRecord {
+            stream: right.stream.clone(),
+            place: right.node.place(position),
+            key: Some(format!("`{expression}` = {key}")),
+            excerpt: None,
+            cause: BadCause::KeyNotUnique { expression, key },
+        }))
     }
 
     /// A stream below `node` that has ended, so that no later record of `node` can be kept.
@@ -352,7 +367,11 @@ impl Walk {
     /// The first position of `node` that is still needed to go on.
     pub(crate) fn needed_from(&self, node: usize) -> u64 {
         let from = match self.nodes[node].parent {
-            None => self.window.as_ref().filter(|window| window.count > 0).map_or(self.next, |window| window.first),
+            None => self
+                .window
+                .as_ref()
+                .filter(|window| window.count > 0)
+                .map_or(self.next, |window| window.first),
             Some(edge) => {
                 let edge = &self.edges[edge];
                 let low = edge.edge.low();

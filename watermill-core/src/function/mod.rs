@@ -34,8 +34,8 @@ pub use param::{Param, Params};
 pub use tuples::{AsyncCall, Call, CallMut, Shape};
 
 pub(crate) use inject::Injections;
-pub(crate) use master::{MasterSlot, Single};
-pub(crate) use out::{AnyOut, AnyOutlet, PortSpec};
+pub(crate) use master::Single;
+pub(crate) use out::{AnyOutlet, PortSpec};
 pub(crate) use outcome::Control;
-pub(crate) use param::{OutRef, ParamKind, ParamNeeds, ParamSpec};
-pub(crate) use stage::{AnyFunction, AsyncFunction, CallResult, Called, LaneFunction, Stage, SyncFunction};
+pub(crate) use param::{OutRef, ParamKind, ParamNeeds, ParamSpec, Slot};
+pub(crate) use stage::{AnyFunction, AsyncFunction, Called, LaneFunction, Stage, SyncFunction};

@@ -7,6 +7,7 @@ use crate::broker::{AnySink, BoxFuture, Sink};
 use crate::error::BrokerError;
 use crate::key::Place;
 use crate::record::{RecordType, StreamRecord};
+use crate::testing::{MakeCollect, make_collect};
 
 /// A result stream that a function writes to, taken as `&mut Out<R>`.
 ///
@@ -144,6 +145,8 @@ pub(crate) struct PortSpec {
     pub(crate) record: RecordType,
     /// Makes the engine's end of it from a sink of the right type.
     pub(crate) outlet: fn(AnySink) -> Option<Box<dyn AnyOutlet>>,
+    /// Makes a sink that keeps everything, for the test driver.
+    pub(crate) collect: MakeCollect,
 }
 
 impl PortSpec {
@@ -154,6 +157,7 @@ impl PortSpec {
                 let sink = sink.typed::<R>()?;
                 Some(Box::new(Outlet { sink, waiting: Vec::new(), total: 0 }))
             },
+            collect: make_collect::<R>,
         }
     }
 }

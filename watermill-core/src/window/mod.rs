@@ -127,9 +127,8 @@ impl<M: StreamRecord, E: KeyExpr<M>> AnyWindow for OpenByKey<M, E> {
             return;
         }
         let record = tape.downcast_ref::<Tape<M>>().and_then(|tape| tape.get(position));
-        self.current = record
-            .and_then(|record| self.key.key(record).ok().flatten())
-            .map(|key| E::Value::detach(&key));
+        self.current =
+            record.and_then(|record| self.key.key(record).ok().flatten()).map(|key| E::Value::detach(&key));
     }
 
     fn is_full(&self, _: usize) -> bool {

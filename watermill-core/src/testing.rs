@@ -1,0 +1,334 @@
+//! Testing one's own functions: a mill that is fed record by record.
+//!
+//! [`TestMill`] runs a mill without a broker, a file or a clock. Feed records, let it run until it waits, look at the results, at what
+//! was skipped and unmatched, and at the position that each stream would commit.
+//!
+//! ```
+//! # extern crate watermill_core as watermill;
+//! use watermill::prelude::*;
+//! use watermill::testing::{State, TestMill};
+//! # use watermill_derive::StreamRecord;
+//!
+//! #[derive(StreamRecord)]
+//! struct Audio { frame: i64 }
+//! #[derive(StreamRecord)]
+//! struct Video { frame: i64 }
+//! #[derive(StreamRecord, Debug, PartialEq)]
+//! struct Both { frame: i64, pictures: usize }
+//!
+//! fn both(audio: &Audio, video: &Joined<Audio, Video>) -> Both {
+//!     Both { frame: audio.frame, pictures: video[audio].len() }
+//! }
+//!
+//! let mill = Mill::new(both).join(JoinWith::new(Audio::fields().frame, Video::fields().frame));
+//! let mut test = TestMill::new(mill)?;
+//!
+//! test.feed(Audio { frame: 1 });
+//! test.feed_all([Video { frame: 1 }, Video { frame: 1 }]);
+//! // Frame 1 may have more pictures: a group is complete when a greater key has been seen.
+//! assert_eq!(test.run()?, State::Waiting("Video".to_owned()));
+//! assert!(test.results::<Both>().is_empty());
+//!
+//! test.feed(Video { frame: 2 });
+//! test.run()?;
+//! assert_eq!(test.results::<Both>(), [Both { frame: 1, pictures: 2 }]);
+//! // Audio 0 is done with. The pictures of frame 1 are kept: another master with this key may come.
+//! assert_eq!((test.position::<Audio>(), test.position::<Video>()), (1, 0));
+//!
+//! test.end::<Audio>();
+//! assert_eq!(test.run()?, State::Ended);
+//! assert_eq!(test.input::<Video>().map(|input| (input.matched, input.unmatched)), Some((2, 1)));
+//! # Ok::<(), watermill::RunError>(())
+//! ```
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use crate::broker::{
+    AnySink, AnySource, Batch, BoxFuture, Checkpoint, Committer, InputEnd, Places, Sink, Source,
+};
+use crate::error::{BrokerError, RunError};
+use crate::handle::Control;
+use crate::mill::Mill;
+use crate::record::{RecordType, StreamRecord};
+use crate::report::{InputReport, RunReport};
+
+/// Where a run of a [`TestMill`] came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It waits for the next record of this stream, or for its end.
+    Waiting(String),
+    /// It has ended.
+    Ended,
+}
+
+/// A mill that is fed record by record: see the [module](self).
+pub struct TestMill {
+    run: Option<Run>,
+    runtime: tokio::runtime::Runtime,
+    control: Arc<Control>,
+    streams: Vec<Stream>,
+    ports: Vec<(RecordType, Box<dyn Any + Send>)>,
+    report: Option<RunReport>,
+}
+
+/// The run of the lane, stopped wherever it last waited.
+type Run = Pin<Box<dyn Future<Output = Result<RunReport, RunError>>>>;
+
+struct Stream {
+    record: RecordType,
+    name: Option<Arc<str>>,
+    /// An `Arc<Mutex<Feed<R>>>`.
+    feed: Box<dyn Any + Send>,
+}
+
+impl TestMill {
+    /// A mill that waits to be fed. Every stream that its function names can be fed; every result stream is kept.
+    ///
+    /// # Errors
+    /// [`RunError::Build`]: what is wrong with the mill.
+    pub fn new<M: StreamRecord>(mill: Mill<M>) -> Result<Self, RunError> {
+        let plan = mill.plan()?;
+        let control = Arc::new(Control::with_details());
+        let mut streams = Vec::new();
+        let mut sources = Vec::new();
+        for node in &plan.nodes {
+            let make = match node.parent {
+                None => make_feed::<M>,
+                Some(edge) => plan.edges[edge].spec.make_feed,
+            };
+            let (source, feed) = make();
+            sources.push(source);
+            streams.push(Stream { record: node.record, name: node.name.clone(), feed });
+        }
+        let mut ports = Vec::new();
+        let mut sinks = Vec::new();
+        for port in &plan.ports {
+            let (sink, kept) = (port.spec.collect)();
+            sinks.push(sink);
+            ports.push((port.spec.record, kept));
+        }
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|cause| {
+                RunError::Runtime {
+                    what: "its async runtime could not be started".to_owned(),
+                    cause: Box::new(cause),
+                }
+            })?;
+        let steering = Arc::clone(&control);
+        let run = async move {
+            let lane =
+                mill.assembly(&plan).lane(sources, sinks, Box::new(NoCommit), mill.open_window(), &steering);
+            match lane {
+                Some(lane) => lane.run().await,
+                None => Err(RunError::Runtime {
+                    what: "the test driver made a stream of another type".to_owned(),
+                    cause: "this is a mistake in watermill".into(),
+                }),
+            }
+        };
+        Ok(Self { run: Some(Box::pin(run)), runtime, control, streams, ports, report: None })
+    }
+
+    /// Adds a record to the stream of its type. Ignored when the mill has no such stream.
+    pub fn feed<R: StreamRecord>(&mut self, record: R) {
+        self.feed_all([record]);
+    }
+
+    /// Adds records to the stream of their type, to be read as one batch.
+    pub fn feed_all<R: StreamRecord>(&mut self, records: impl IntoIterator<Item = R>) {
+        if let Some(mut feed) = self.feed_of::<R>(None) {
+            feed.records.extend(records);
+        }
+    }
+
+    /// Adds a record to the stream of this name.
+    pub fn feed_as<R: StreamRecord>(&mut self, name: &str, record: R) {
+        if let Some(mut feed) = self.feed_of::<R>(Some(name)) {
+            feed.records.push_back(record);
+        }
+    }
+
+    /// Ends the stream of `R`.
+    pub fn end<R: StreamRecord>(&mut self) {
+        if let Some(mut feed) = self.feed_of::<R>(None) {
+            feed.ended = true;
+        }
+    }
+
+    /// Ends the stream of this name.
+    pub fn end_as<R: StreamRecord>(&mut self, name: &str) {
+        if let Some(mut feed) = self.feed_of::<R>(Some(name)) {
+            feed.ended = true;
+        }
+    }
+
+    /// Runs until the mill waits for an input, or has ended.
+    ///
+    /// # Errors
+    /// Why the run failed. The mill is then at its end.
+    pub fn run(&mut self) -> Result<State, RunError> {
+        let Some(mut run) = self.run.take() else { return Ok(State::Ended) };
+        let control = &self.control;
+        let result = self.runtime.block_on(poll_fn(|context| match run.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            // Pending for a record is the end of this step; pending for anything else (a timer of an async function) is not.
+            Poll::Pending if control.watch().waiting_for.is_some() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }));
+        match result {
+            Some(Ok(report)) => {
+                self.report = Some(report);
+                Ok(State::Ended)
+            }
+            Some(Err(error)) => Err(error),
+            None => {
+                self.run = Some(run);
+                Ok(State::Waiting(self.control.watch().waiting_for.clone().unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Takes the results of type `R` that were written since the last time.
+    pub fn results<R: StreamRecord>(&mut self) -> Vec<R> {
+        let record = RecordType::of::<R>();
+        self.ports
+            .iter()
+            .find(|(port, _)| *port == record)
+            .and_then(|(_, kept)| kept.downcast_ref::<Arc<Mutex<Vec<R>>>>())
+            .map(|kept| std::mem::take(&mut *lock(kept)))
+            .unwrap_or_default()
+    }
+
+    /// The index of the first record of `R` that a commit would still hold back: all before it are finished.
+    #[must_use]
+    pub fn position<R: StreamRecord>(&self) -> u64 {
+        self.position_of::<R>(None)
+    }
+
+    /// As [`position`](TestMill::position), of the stream of this name.
+    #[must_use]
+    pub fn position_as<R: StreamRecord>(&self, name: &str) -> u64 {
+        self.position_of::<R>(Some(name))
+    }
+
+    /// The accounting of the stream of `R`: matched, unmatched, skipped, pending. `None` when the mill has no such stream.
+    #[must_use]
+    pub fn input<R: StreamRecord>(&self) -> Option<InputReport> {
+        self.input_of::<R>(None)
+    }
+
+    /// As [`input`](TestMill::input), of the stream of this name.
+    #[must_use]
+    pub fn input_as<R: StreamRecord>(&self, name: &str) -> Option<InputReport> {
+        self.input_of::<R>(Some(name))
+    }
+
+    /// The report of the run, once it has ended.
+    #[must_use]
+    pub fn report(&self) -> Option<&RunReport> {
+        self.report.as_ref()
+    }
+
+    fn index<R: StreamRecord>(&self, name: Option<&str>) -> Option<usize> {
+        let record = RecordType::of::<R>();
+        self.streams.iter().position(|stream| stream.record == record && stream.name.as_deref() == name)
+    }
+
+    fn feed_of<R: StreamRecord>(&self, name: Option<&str>) -> Option<MutexGuard<'_, Feed<R>>> {
+        let stream = self.streams.get(self.index::<R>(name)?)?;
+        let mut feed = lock(stream.feed.downcast_ref::<Arc<Mutex<Feed<R>>>>()?);
+        if let Some(waker) = feed.waker.take() {
+            waker.wake();
+        }
+        Some(feed)
+    }
+
+    fn position_of<R: StreamRecord>(&self, name: Option<&str>) -> u64 {
+        let watch = self.control.watch();
+        self.index::<R>(name).and_then(|index| watch.positions.get(index)).map_or(0, |position| position.next)
+    }
+
+    fn input_of<R: StreamRecord>(&self, name: Option<&str>) -> Option<InputReport> {
+        let index = self.index::<R>(name)?;
+        match &self.report {
+            Some(report) => report.inputs.get(index).cloned(),
+            None => self.control.watch().inputs.get(index).cloned(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The records that were fed and not read yet.
+struct Feed<R> {
+    records: VecDeque<R>,
+    ended: bool,
+    waker: Option<Waker>,
+    read: u64,
+}
+
+/// Makes a source that is fed by hand, and what feeds it.
+pub(crate) type MakeFeed = fn() -> (AnySource, Box<dyn Any + Send>);
+
+pub(crate) fn make_feed<R: StreamRecord>() -> (AnySource, Box<dyn Any + Send>) {
+    let feed =
+        Arc::new(Mutex::new(Feed::<R> { records: VecDeque::new(), ended: false, waker: None, read: 0 }));
+    (AnySource::new::<R>(FedSource(Arc::clone(&feed))), Box::new(feed))
+}
+
+struct FedSource<R>(Arc<Mutex<Feed<R>>>);
+
+impl<R: StreamRecord> Source<R> for FedSource<R> {
+    fn next(&mut self) -> BoxFuture<'_, Result<Batch<R>, BrokerError>> {
+        Box::pin(poll_fn(|context| {
+            let mut feed = lock(&self.0);
+            if feed.records.is_empty() && !feed.ended {
+                feed.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            let records: Vec<R> = feed.records.drain(..).collect();
+            let count = records.len();
+            let mut batch = Batch::new(records, Places::memory(feed.read, count));
+            feed.read += count as u64;
+            batch.end = feed.ended.then_some(InputEnd::Mark);
+            Poll::Ready(Ok(batch))
+        }))
+    }
+}
+
+/// Makes a sink that keeps everything, and what it keeps.
+pub(crate) type MakeCollect = fn() -> (AnySink, Box<dyn Any + Send>);
+
+pub(crate) fn make_collect<R: StreamRecord>() -> (AnySink, Box<dyn Any + Send>) {
+    let kept = Arc::new(Mutex::new(Vec::<R>::new()));
+    (AnySink::new::<R>(KeepingSink(Arc::clone(&kept))), Box::new(kept))
+}
+
+struct KeepingSink<R>(Arc<Mutex<Vec<R>>>);
+
+impl<R: StreamRecord> Sink<R> for KeepingSink<R> {
+    fn write(&mut self, mut results: Vec<R>) -> BoxFuture<'_, Result<(), BrokerError>> {
+        lock(&self.0).append(&mut results);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Nothing to make durable.
+struct NoCommit;
+
+impl Committer for NoCommit {
+    fn commit<'a>(&'a mut self, _: &'a Checkpoint) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
