@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use memchr::memchr_iter;
+use memchr::memchr;
 use serde::de::IgnoredAny;
-use watermill_core::broker::codec::{Decode, Decoded};
+use watermill_core::broker::codec::{Decode, Decoded, Lines};
 use watermill_core::broker::{Batch, Fault, InputEnd, Offsets, Places};
 use watermill_core::error::{BadCause, BadRecord, BoxError, RecordPlace};
 
@@ -14,6 +14,9 @@ use crate::framer::{is_blank, start_of};
 
 /// How many characters of a bad record a message shows.
 const EXCERPT_CHARS: usize = 80;
+
+/// How often in a chunk decoding many lines at once is taken up again behind a line that needed a look of its own.
+const TRIES: usize = 8;
 
 /// What every record of a stream is decoded with.
 pub(crate) struct Decoder<C> {
@@ -83,15 +86,19 @@ impl<R, C: Decode<R>> Filling<'_, R, C> {
         match &chunk.records {
             Records::Lines { cut } => {
                 let bytes = chunk.text();
-                let mut start = 0;
-                for end in memchr_iter(b'\n', bytes) {
-                    self.record(start..end, false);
-                    if self.is_over() {
-                        return;
+                let mut start = self.many_at_once(0);
+                let mut tries = TRIES;
+                while let Some(line) = memchr(b'\n', &bytes[start..])
+                    && !self.is_over()
+                {
+                    self.record(start..start + line, false);
+                    start += line + 1;
+                    if tries > 0 && !self.is_over() {
+                        tries -= 1;
+                        start += self.many_at_once(start);
                     }
-                    start = end + 1;
                 }
-                if start < bytes.len() {
+                if start < bytes.len() && !self.is_over() {
                     self.record(start..bytes.len(), *cut);
                 }
             }
@@ -104,6 +111,18 @@ impl<R, C: Decode<R>> Filling<'_, R, C> {
                 }
             }
         }
+    }
+
+    /// Lets the codec decode as many lines from `start` on as it can in one go; returns their length.
+    fn many_at_once(&mut self, start: usize) -> usize {
+        let Some(text) = self.text.get(start..) else { return 0 };
+        let before = self.records.len();
+        let base = self.chunk.offset + start as u64;
+        let limit = self.decoder.record_limit;
+        let (records, offsets) = (&mut self.records, &mut self.offsets);
+        let length = self.decoder.codec.decode_lines(text, &mut Lines { records, offsets, base, limit });
+        self.bytes += (length - (self.records.len() - before).min(length)) as u64;
+        length
     }
 
     fn is_over(&self) -> bool {
@@ -137,7 +156,7 @@ impl<R, C: Decode<R>> Filling<'_, R, C> {
             Ok(Decoded::Record(record)) => {
                 self.records.push(record);
                 self.offsets.push(self.chunk.offset + range.start as u64);
-                self.bytes += bytes.len() as u64;
+                self.bytes += range.len() as u64;
             }
             Ok(Decoded::EndOfStream) => self.end = Some(InputEnd::Mark),
             Err(cause) => self.bad_record(range.start, bytes, cut, cause),

@@ -37,8 +37,10 @@ pub(crate) struct Framer {
     open: Option<OpenText>,
     buffers: Buffers,
     finished: bool,
-    /// Whether what lies before the spot still has to be reported as progress.
+    /// Whether what lies before the spot in its file counts as progress.
     report_before: bool,
+    /// What was read and not reported yet.
+    progress: u64,
     stop: Arc<AtomicBool>,
 }
 
@@ -105,8 +107,20 @@ impl Framer {
         report_before: bool,
         stop: Arc<AtomicBool>,
     ) -> Self {
+        let before = files.iter().take(if report_before { from.file } else { 0 });
+        let progress = before.filter_map(|file| file.length).sum();
         let buffers = Buffers::default();
-        Self { files, options, spot: from, open: None, buffers, finished: false, report_before, stop }
+        Self {
+            files,
+            options,
+            spot: from,
+            open: None,
+            buffers,
+            finished: false,
+            report_before,
+            progress,
+            stop,
+        }
     }
 
     /// The next chunk; `None` behind the last one.
@@ -118,6 +132,7 @@ impl Framer {
             let result = self.next_of_file();
             match result {
                 Ok(Some(mut chunk)) => {
+                    chunk.progress = std::mem::take(&mut self.progress);
                     chunk.last = self.at_end_of_last_file() && chunk.fault.is_none();
                     self.finished =
                         chunk.last || chunk.fault.as_ref().is_some_and(|fault| !fault.recoverable);
@@ -129,7 +144,8 @@ impl Framer {
                 }
                 Ok(None) => {
                     self.finished = true;
-                    return Ok(Some(self.end_chunk()));
+                    let progress = std::mem::take(&mut self.progress);
+                    return Ok(Some(Chunk { progress, ..self.end_chunk() }));
                 }
                 Err(error) => {
                     self.finished = true;
@@ -145,13 +161,12 @@ impl Framer {
     }
 
     /// The empty chunk that says that there is no more.
-    fn end_chunk(&mut self) -> Chunk {
+    fn end_chunk(&self) -> Chunk {
         let file = self.spot.file;
         let next = self.open.as_ref().map_or(self.spot.offset, |open| open.next);
         let origin = self.files.get(file).map(|file| Arc::clone(&file.origin));
         let mut chunk = Chunk::empty(file, origin.unwrap_or_else(no_origin), next);
         chunk.last = true;
-        chunk.progress = self.open.as_mut().map_or(0, OpenText::progress);
         chunk
     }
 
@@ -174,9 +189,9 @@ impl Framer {
             Layout::Array(_) => open.cut_elements(empty, &mut self.buffers, &self.options),
         };
         let result = result.map_err(|error| text_failure(file, error));
-        let progress = open.progress();
+        self.progress += open.progress();
         self.open = Some(open);
-        result.map(|chunk| chunk.map(|chunk| Chunk { progress, ..chunk }))
+        result
     }
 }
 

@@ -105,6 +105,12 @@ impl<R: StreamRecord> Writer for FileSink<R> {
     }
 }
 
+/// Leaves the first failure for those who will ask.
+fn tell(slot: &FailureSlot, error: BrokerError) {
+    tracing::debug!(target: "watermill", %error, "a writer stops");
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
+}
+
 /// What the writer's thread has.
 struct WriterJob<E> {
     text: OutputText,
@@ -119,18 +125,21 @@ impl<E> WriterJob<E> {
     where
         E: Encode<R>,
     {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(&mut orders)));
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(&mut orders, slot)));
         let error = match result {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error,
             Err(_) => self.failure("encode for", "the encoder panicked"),
         };
-        tracing::debug!(target: "watermill", %error, "a writer stops");
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
+        tell(slot, error);
         // Only now are the senders told, by dropping `orders`.
     }
 
-    fn work<R>(&mut self, orders: &mut mpsc::Receiver<Order<R>>) -> Result<(), BrokerError>
+    fn work<R>(
+        &mut self,
+        orders: &mut mpsc::Receiver<Order<R>>,
+        slot: &FailureSlot,
+    ) -> Result<(), BrokerError>
     where
         E: Encode<R>,
     {
@@ -151,9 +160,17 @@ impl<E> WriterJob<E> {
             match order {
                 Order::Write(records) => self.write(&records)?,
                 Order::Commit { step, done } => {
-                    let length = self.commit(step).map_err(|cause| self.io_failure(cause))?;
-                    // The committer may have been dropped.
-                    let _ = done.send(length);
+                    match self.commit(step) {
+                        // The committer may have been dropped.
+                        Ok(length) => {
+                            let _ = done.send(length);
+                        }
+                        Err(cause) => {
+                            // Before the committer hears that there will be no answer.
+                            tell(slot, self.io_failure(cause));
+                            return Ok(());
+                        }
+                    }
                 }
             }
         }

@@ -32,6 +32,27 @@ pub trait Decode<R>: Send + Sync + 'static {
     fn decode_str(&self, text: &str) -> Result<Decoded<R>, BadCause> {
         self.decode(text.as_bytes())
     }
+
+    /// Decodes the lines at the start of `text` in one go, as far as that goes: each exactly one record, nothing special. Returns how many
+    /// bytes that were, line feeds included; what stands behind them is given to [`decode_str`](Self::decode_str) line by line.
+    /// The default decodes none; a codec that can go through many records faster than one at a time does so here.
+    fn decode_lines(&self, text: &str, into: &mut Lines<'_, R>) -> usize {
+        let _ = (text, into);
+        0
+    }
+}
+
+/// Where [`Decode::decode_lines`] puts what it decodes.
+#[derive(Debug)]
+pub struct Lines<'a, R> {
+    /// The records.
+    pub records: &'a mut Vec<R>,
+    /// For each of them, where its line begins: its offset in the text, added to `base`.
+    pub offsets: &'a mut Vec<u64>,
+    /// Where the text begins.
+    pub base: u64,
+    /// The length no line may exceed.
+    pub limit: usize,
 }
 
 /// Writes a record as the bytes of one message.
@@ -53,14 +74,22 @@ pub const EOS_MARK: &[u8] = br#"{"eos__": true}"#;
 /// Whether `bytes` are the EndOfStream mark, however it is spaced. Cheap for all that is not.
 #[must_use]
 pub fn is_eos_mark(bytes: &[u8]) -> bool {
-    let mut rest = bytes.trim_ascii();
+    let mut rest = trim_start(bytes);
     for token in [&b"{"[..], b"\"eos__\"", b":", b"true", b"}"] {
         match rest.strip_prefix(token) {
-            Some(behind) => rest = behind.trim_ascii_start(),
+            Some(behind) => rest = trim_start(behind),
             None => return false,
         }
     }
     rest.is_empty()
+}
+
+/// Without the blanks, as JSON has them, that it starts with.
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 impl<R: StreamRecord + DeserializeOwned> Decode<R> for JsonCodec {
@@ -80,10 +109,69 @@ impl<R: StreamRecord + DeserializeOwned> Decode<R> for JsonCodec {
         }
         serde_json::from_str(text).map(Decoded::Record).map_err(BadCause::json)
     }
+
+    fn decode_lines(&self, text: &str, into: &mut Lines<'_, R>) -> usize {
+        // A line with the mark's name in it is looked at on its own.
+        let text = match memchr::memmem::find(text.as_bytes(), b"\"eos__\"") {
+            Some(mark) => {
+                &text[..memchr::memrchr(b'\n', &text.as_bytes()[..mark]).map_or(0, |line| line + 1)]
+            }
+            None => text,
+        };
+        let bytes = text.as_bytes();
+        let before = into.records.len();
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<R>();
+        let mut start = 0;
+        while bytes.get(start).is_some_and(|first| !first.is_ascii_whitespace())
+            && let Some(Ok(record)) = values.next()
+        {
+            let end = values.byte_offset();
+            let next = match &bytes[end..] {
+                [b'\n', ..] => end + 1,
+                [b'\r', b'\n', ..] => end + 2,
+                _ => break,
+            };
+            if end - start > into.limit {
+                break;
+            }
+            into.records.push(record);
+            into.offsets.push(into.base + start as u64);
+            start = next;
+        }
+        // A record that goes over several lines is none: as many lines as records, or one by one.
+        if memchr::memchr_iter(b'\n', &bytes[..start]).count() != into.records.len() - before {
+            into.records.truncate(before);
+            into.offsets.truncate(before);
+            return 0;
+        }
+        start
+    }
 }
 
 impl<R: StreamRecord + Serialize> Encode<R> for JsonCodec {
     fn encode(&self, record: &R, out: &mut Vec<u8>) -> Result<(), BoxError> {
         serde_json::to_writer(out, record).map_err(Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_eos_mark;
+
+    #[test]
+    fn the_mark_however_it_is_spaced_and_nothing_else() {
+        for mark in ["{\"eos__\":true}", "{\"eos__\": true}", " {\t\"eos__\"\r\n: true } \n"] {
+            assert!(is_eos_mark(mark.as_bytes()), "{mark:?}");
+        }
+        for other in [
+            "",
+            "{",
+            "{\"eos__\": false}",
+            "{\"eos__\":\u{c}true}",
+            "{\"eos__\":true,\"a\":1}",
+            "{\"eos__\":true}}",
+        ] {
+            assert!(!is_eos_mark(other.as_bytes()), "{other:?}");
+        }
     }
 }
