@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::quick;
 use crate::error::{BadCause, BoxError};
 use crate::record::StreamRecord;
 
@@ -107,6 +108,11 @@ impl<R: StreamRecord + DeserializeOwned> Decode<R> for JsonCodec {
         if is_eos_mark(text.as_bytes()) {
             return Ok(Decoded::EndOfStream);
         }
+        if let Some((record, length)) = quick::read(text)
+            && trim_start(&text.as_bytes()[length..]).is_empty()
+        {
+            return Ok(Decoded::Record(record));
+        }
         serde_json::from_str(text).map(Decoded::Record).map_err(BadCause::json)
     }
 
@@ -120,12 +126,23 @@ impl<R: StreamRecord + DeserializeOwned> Decode<R> for JsonCodec {
         };
         let bytes = text.as_bytes();
         let before = into.records.len();
-        let mut values = serde_json::Deserializer::from_str(text).into_iter::<R>();
         let mut start = 0;
-        while bytes.get(start).is_some_and(|first| !first.is_ascii_whitespace())
-            && let Some(Ok(record)) = values.next()
-        {
-            let end = values.byte_offset();
+        let mut given_up = 0;
+        while bytes.get(start).is_some_and(|first| !first.is_ascii_whitespace()) {
+            let rest = &text[start..];
+            // Not tried any more where it gives up too often.
+            let tried = given_up * 4 <= into.records.len() - before + 16;
+            let quick = if tried { quick::read::<R>(rest) } else { None };
+            let (record, length) = match quick {
+                Some(read) => read,
+                None => {
+                    given_up += usize::from(tried);
+                    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<R>();
+                    let Some(Ok(record)) = values.next() else { break };
+                    (record, values.byte_offset())
+                }
+            };
+            let end = start + length;
             let next = match &bytes[end..] {
                 [b'\n', ..] => end + 1,
                 [b'\r', b'\n', ..] => end + 2,

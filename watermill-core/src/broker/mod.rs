@@ -21,6 +21,7 @@ pub mod codec;
 pub mod memory;
 mod pair;
 mod position;
+mod quick;
 
 pub use batch::{Batch, Fault, Headers, InputEnd, Offsets, Origin, Places};
 pub use catalog::{AnySink, AnySource, Catalog, InputDecl, InputRequest, Job, OutputDecl, OutputRequest};
