@@ -1,8 +1,13 @@
 //! The speed of a robot: its location joined to its location ten seconds later, a self-join.
+//!
+//! What to look at:
+//! - The same file is read as two record types; the type of an argument says which place in the join it has.
+//! - `RobotLocation::fields().time + 10` is the key on the left: an expression over the record's fields.
+//! - The function is called once for each location that has a next one. The last one has none, and is not in the result.
 
 use watermill::prelude::*;
 
-#[derive(Debug, Serialize, Deserialize, StreamRecord)]
+#[derive(Deserialize, StreamRecord)]
 struct RobotLocation {
     time: i64,
     x: f64,
@@ -10,27 +15,26 @@ struct RobotLocation {
 }
 
 /// The same data seen a second time: a self-join needs its own type.
-#[derive(Debug, Serialize, Deserialize, StreamRecord)]
+#[derive(Deserialize, StreamRecord)]
 struct NextLocation {
     time: i64,
     x: f64,
     y: f64,
 }
 
-#[derive(Debug, Serialize, Deserialize, StreamRecord)]
+#[derive(Serialize, StreamRecord)]
 struct RobotSpeed {
     time_from: i64,
     time_to: i64,
+    /// In metres per second.
     speed: f64,
 }
 
 fn robot_speed(here: &RobotLocation, next: &Joined<RobotLocation, NextLocation>) -> RobotSpeed {
     let there = &next[here][0];
-    RobotSpeed {
-        time_from: here.time,
-        time_to: there.time,
-        speed: (there.x - here.x).hypot(there.y - here.y),
-    }
+    let metres = (there.x - here.x).hypot(there.y - here.y);
+    let seconds = (there.time - here.time) as f64;
+    RobotSpeed { time_from: here.time, time_to: there.time, speed: metres / seconds }
 }
 
 #[tokio::main]

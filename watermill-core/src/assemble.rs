@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::broker::{AnySink, AnySource, Committer};
-use crate::engine::lane::{LaneRun, Port};
+use crate::engine::lane::{CommitEvery, LaneRun, Port};
 use crate::engine::walk::{Limits, Walk, WalkEdge, WalkNode};
 use crate::engine::{MakeNode, NodeParts};
 use crate::function::{AnyFunction, Injections, ParamNeeds};
@@ -22,6 +22,7 @@ pub(crate) struct Assembly<'a> {
     pub(crate) function: &'a dyn AnyFunction,
     pub(crate) injected: &'a Injections,
     pub(crate) limits: Limits,
+    pub(crate) commits: CommitEvery,
     pub(crate) make_master: MakeNode,
     /// For each node what is done with its bad records.
     pub(crate) on_bad: Vec<OnBad>,
@@ -102,6 +103,7 @@ impl Assembly<'_> {
             stage,
             ports,
             committer,
+            commits: self.commits,
             steering: Arc::clone(steering),
         })
     }

@@ -1,36 +1,10 @@
 //! Errors: what happened, where, and what to do.
 
-use std::fmt;
-use std::sync::Arc;
-
-use crate::broker::Origin;
 use crate::key::KeyFault;
+pub use crate::origin::RecordPlace;
 
 /// Any error, as the cause of one of ours.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Where a record stands in its stream's storage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordPlace {
-    /// The file or partition.
-    pub origin: Arc<Origin>,
-    /// Byte offset in a file, offset in a partition, index in memory.
-    pub offset: u64,
-    /// The number of the record within its origin, from 0.
-    pub number: u64,
-}
-
-impl fmt::Display for RecordPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.origin {
-            origin @ Origin::File { .. } => {
-                write!(f, "{origin}, byte {}, record {}", self.offset, self.number)
-            }
-            Origin::Memory => write!(f, "record {}", self.offset),
-            origin => write!(f, "{origin}, offset {}", self.offset),
-        }
-    }
-}
 
 /// A record that cannot be used: it does not decode, or its keys break the rules.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::join_with::Keep;
+use crate::engine::Keep;
 use crate::plan::{Plan, PlanEdge};
 
 impl Plan {

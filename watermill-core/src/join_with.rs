@@ -6,13 +6,13 @@ use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use crate::broker::feed::{MakeFeed, make_feed};
 use crate::engine::{
-    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Edge, KeyCheck, MakeNode, Matching, RoleCheck, Rule,
+    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Edge, Keep, KeyCheck, MakeNode, Matching, RoleCheck, Rule,
     Tolerance, describe, make_node,
 };
-use crate::key::{KeyExpr, KeyOffset, KeyValue};
+use crate::key::{KeyExpr, KeyOffset, KeyValue, SameKey};
 use crate::record::{RecordType, StreamRecord};
-use crate::testing::{MakeFeed, make_feed};
 
 /// A join of the stream `R` to the stream `L`, by keys of type `V`.
 ///
@@ -57,26 +57,6 @@ pub struct JoinWith<L, R, V: KeyValue> {
 }
 
 type MakeCheck<T> = Arc<dyn Fn() -> Box<dyn RoleCheck<T>> + Send + Sync>;
-
-/// What is kept of the left records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keep {
-    Inner,
-    Left,
-    Exists,
-    Unmatched,
-}
-
-impl fmt::Display for Keep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Inner => "inner",
-            Self::Left => "left",
-            Self::Exists => "exists",
-            Self::Unmatched => "unmatched",
-        })
-    }
-}
 
 /// Two key expressions of one type; only [`Keys`] knows which.
 trait KeyPair<L, R, V: KeyValue>: Send + Sync {
@@ -136,9 +116,10 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     pub fn new<A, B>(left_key: A, right_key: B) -> Self
     where
         A: KeyExpr<L, Value = V>,
-        B: KeyExpr<R, Value = V>,
+        B: KeyExpr<R>,
+        B::Value: SameKey<V>,
     {
-        Self::with(left_key, right_key, Matching::Equal, "=")
+        Self::with(left_key, B::Value::same(right_key), Matching::Equal, "=")
     }
 
     /// Joins every right record whose key equals that of the left one, in a small table that need not be sorted.
@@ -147,9 +128,10 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     pub fn lookup<A, B>(left_key: A, right_key: B) -> Self
     where
         A: KeyExpr<L, Value = V>,
-        B: KeyExpr<R, Value = V>,
+        B: KeyExpr<R>,
+        B::Value: SameKey<V>,
     {
-        Self::with(left_key, right_key, Matching::Lookup, "looked up by")
+        Self::with(left_key, B::Value::same(right_key), Matching::Lookup, "looked up by")
     }
 
     fn with<A, B>(left_key: A, right_key: B, matching: Matching<V>, text: &str) -> Self
@@ -204,8 +186,9 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
             (Bound::Unbounded, _) | (_, Bound::Unbounded) => {
                 self.mistakes.push("`within` needs a lower and an upper bound".to_owned());
             }
+            (Bound::Included(low), Bound::Included(high)) if low <= high => {}
             (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high))
-                if low.partial_cmp(high).is_none_or(std::cmp::Ordering::is_gt) =>
+                if low.partial_cmp(high).is_none_or(std::cmp::Ordering::is_ge) =>
             {
                 self.mistakes.push(format!("`within` was given an empty range, from {low:?} to {high:?}"));
             }
@@ -239,9 +222,11 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     pub fn and<A, B>(mut self, left_key: A, right_key: B) -> Self
     where
         A: KeyExpr<L>,
-        B: KeyExpr<R, Value = A::Value>,
+        B: KeyExpr<R>,
+        B::Value: SameKey<A::Value>,
     {
-        self.also_text.push(format!("{} = {}", describe::<L, A>(&left_key), describe::<R, B>(&right_key)));
+        let right_key = B::Value::same(right_key);
+        self.also_text.push(format!("{} = {}", describe::<L, A>(&left_key), describe::<R, _>(&right_key)));
         let (left, right) = (Arc::new(left_key), Arc::new(right_key));
         let also: Arc<dyn Also<L, R>> =
             Arc::new(AlsoKeys { left: Arc::clone(&left), right: Arc::clone(&right), types: PhantomData });

@@ -13,6 +13,7 @@ mod join_with;
 mod joined;
 pub mod key;
 mod mill;
+mod origin;
 mod plan;
 mod policy;
 pub mod prelude;

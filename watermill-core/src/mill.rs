@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -11,12 +12,13 @@ use tracing::Instrument;
 
 use crate::assemble::{Assembly, OpenWindow};
 use crate::broker::{Broker, Session};
+use crate::engine::lane::CommitEvery;
 use crate::engine::make_node;
 use crate::engine::walk::Limits;
 use crate::error::{BuildError, RunError};
 use crate::function::{
     AnyFunction, AsyncCall, AsyncFunction, Call, CallMut, Injections, LaneFunction, Master, Outcome, Params,
-    Shape, SyncFunction,
+    Shape, SyncFunction, Unchanging,
 };
 use crate::handle::{Control, MillHandle, StopOnDrop};
 use crate::join_with::{JoinSpec, JoinWith};
@@ -71,6 +73,7 @@ pub struct Mill<M> {
     injected: Injections,
     on_bad: HashMap<TypeId, OnBad>,
     limits: Limits,
+    commits: CommitEvery,
     mistakes: Vec<String>,
     /// Whether a progress bar is shown; without the feature `progress`, of no consequence.
     progress: bool,
@@ -85,6 +88,7 @@ impl<M: StreamRecord> Mill<M> {
         F::First: Master<Record = M>,
         F::Rest: Params,
         F::Output: Outcome,
+        F: Unchanging<Marker>,
         F: Call<Marker>,
         Marker: 'static,
     {
@@ -127,6 +131,7 @@ impl<M: StreamRecord> Mill<M> {
             injected: Injections::default(),
             on_bad: HashMap::new(),
             limits: Limits { max_group: DEFAULT_MAX_GROUP, budget: DEFAULT_MEMORY_BUDGET },
+            commits: CommitEvery::default(),
             mistakes: Vec::new(),
             progress: true,
             master: PhantomData,
@@ -182,6 +187,24 @@ impl<M: StreamRecord> Mill<M> {
     #[must_use]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.limits.budget = bytes;
+        self
+    }
+
+    /// Commits when this much time has passed since the last commit; the default is one second. Results and the positions of the
+    /// inputs become durable together, so that a restart goes on from the last commit.
+    #[must_use]
+    pub fn commit_every(mut self, time: Duration) -> Self {
+        self.commits.time = time;
+        self
+    }
+
+    /// Commits when the function was called this often since the last commit, beside [`commit_every`](Mill::commit_every).
+    #[must_use]
+    pub fn commit_after_calls(mut self, calls: u64) -> Self {
+        if calls == 0 {
+            self.mistakes.push("`commit_after_calls(0)` would commit without end".to_owned());
+        }
+        self.commits.calls = Some(calls.max(1));
         self
     }
 
@@ -324,6 +347,15 @@ impl<M: StreamRecord> Mill<M> {
         while let Some(lane) = session.next_lane().await? {
             let outputs = session.outputs(&lane).await?;
             let from = match outputs.resume {
+                Some(checkpoint) if checkpoint.finished => {
+                    tracing::info!(target: "watermill", function = %plan.function, "an earlier run has ended this mill");
+                    let ended = RunReport::ended_before(&plan.function);
+                    match &mut report {
+                        None => report = Some(ended),
+                        Some(sum) => sum.add(ended),
+                    }
+                    continue;
+                }
                 Some(checkpoint) => checkpoint.positions.into_iter().map(Some).collect(),
                 None => vec![None; plan.nodes.len()],
             };
@@ -353,6 +385,7 @@ impl<M: StreamRecord> Mill<M> {
             function: &*self.function,
             injected: &self.injected,
             limits: self.limits,
+            commits: self.commits,
             make_master: make_node::<M>,
             on_bad: plan.nodes.iter().map(|node| policy(node.record)).collect(),
         }

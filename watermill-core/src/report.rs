@@ -28,6 +28,19 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// The report of a lane that an earlier run has ended.
+    pub(crate) fn ended_before(function: &str) -> Self {
+        Self {
+            function: function.to_owned(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            results: 0,
+            calls: 0,
+            elapsed: Duration::ZERO,
+            end: EndReason::EndedBefore,
+        }
+    }
+
     /// Adds the report of another lane of the same mill.
     pub(crate) fn add(&mut self, other: Self) {
         for (input, more) in self.inputs.iter_mut().zip(other.inputs) {
@@ -92,6 +105,8 @@ pub enum EndReason {
     Function,
     /// The run was asked to stop.
     Stopped,
+    /// An earlier run has come to the end; there was nothing to do.
+    EndedBefore,
 }
 
 impl fmt::Display for EndReason {
@@ -101,6 +116,7 @@ impl fmt::Display for EndReason {
             Self::InputEnded { stream, marked: false } => write!(f, "end of {stream}"),
             Self::Function => f.write_str("ended by the function"),
             Self::Stopped => f.write_str("stopped"),
+            Self::EndedBefore => f.write_str("an earlier run has come to the end"),
         }
     }
 }

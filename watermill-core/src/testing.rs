@@ -42,15 +42,13 @@
 //! ```
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
 
-use crate::broker::{
-    AnySink, AnySource, Batch, BoxFuture, Checkpoint, Committer, InputEnd, Places, Sink, Source,
-};
+use crate::broker::feed::{Feed, lock, make_feed};
+use crate::broker::{BoxFuture, Checkpoint, Committer};
 use crate::error::{BrokerError, RunError};
 use crate::handle::Control;
 use crate::mill::Mill;
@@ -242,9 +240,7 @@ impl TestMill {
     fn feed_of<R: StreamRecord>(&self, name: Option<&str>) -> Option<MutexGuard<'_, Feed<R>>> {
         let stream = self.streams.get(self.index::<R>(name)?)?;
         let mut feed = lock(stream.feed.downcast_ref::<Arc<Mutex<Feed<R>>>>()?);
-        if let Some(waker) = feed.waker.take() {
-            waker.wake();
-        }
+        feed.wake();
         Some(feed)
     }
 
@@ -259,64 +255,6 @@ impl TestMill {
             Some(report) => report.inputs.get(index).cloned(),
             None => self.control.watch().inputs.get(index).cloned(),
         }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The records that were fed and not read yet.
-struct Feed<R> {
-    records: VecDeque<R>,
-    ended: bool,
-    waker: Option<Waker>,
-    read: u64,
-}
-
-/// Makes a source that is fed by hand, and what feeds it.
-pub(crate) type MakeFeed = fn() -> (AnySource, Box<dyn Any + Send>);
-
-pub(crate) fn make_feed<R: StreamRecord>() -> (AnySource, Box<dyn Any + Send>) {
-    let feed =
-        Arc::new(Mutex::new(Feed::<R> { records: VecDeque::new(), ended: false, waker: None, read: 0 }));
-    (AnySource::new::<R>(FedSource(Arc::clone(&feed))), Box::new(feed))
-}
-
-struct FedSource<R>(Arc<Mutex<Feed<R>>>);
-
-impl<R: StreamRecord> Source<R> for FedSource<R> {
-    fn next(&mut self) -> BoxFuture<'_, Result<Batch<R>, BrokerError>> {
-        Box::pin(poll_fn(|context| {
-            let mut feed = lock(&self.0);
-            if feed.records.is_empty() && !feed.ended {
-                feed.waker = Some(context.waker().clone());
-                return Poll::Pending;
-            }
-            let records: Vec<R> = feed.records.drain(..).collect();
-            let count = records.len();
-            let mut batch = Batch::new(records, Places::memory(feed.read, count));
-            feed.read += count as u64;
-            batch.end = feed.ended.then_some(InputEnd::Mark);
-            Poll::Ready(Ok(batch))
-        }))
-    }
-}
-
-/// Makes a sink that keeps everything, and what it keeps.
-pub(crate) type MakeCollect = fn() -> (AnySink, Box<dyn Any + Send>);
-
-pub(crate) fn make_collect<R: StreamRecord>() -> (AnySink, Box<dyn Any + Send>) {
-    let kept = Arc::new(Mutex::new(Vec::<R>::new()));
-    (AnySink::new::<R>(KeepingSink(Arc::clone(&kept))), Box::new(kept))
-}
-
-struct KeepingSink<R>(Arc<Mutex<Vec<R>>>);
-
-impl<R: StreamRecord> Sink<R> for KeepingSink<R> {
-    fn write(&mut self, mut results: Vec<R>) -> BoxFuture<'_, Result<(), BrokerError>> {
-        lock(&self.0).append(&mut results);
-        Box::pin(std::future::ready(Ok(())))
     }
 }
 

@@ -1,10 +1,10 @@
 //! Batches: what a source hands over.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::Position;
-use crate::error::{BadRecord, RecordPlace};
+use crate::error::BadRecord;
+use crate::origin::{Origin, RecordPlace};
 
 /// Records of one stream in stream order, and where they stood.
 #[derive(Debug)]
@@ -51,41 +51,6 @@ pub struct Fault {
     pub raw: Vec<u8>,
     /// Whether the records behind it can still be read. False for input that is cut or has no structure any more.
     pub recoverable: bool,
-}
-
-/// What a batch was read from: one file, or one partition of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// A file (or `-` for standard input); offsets are bytes, of the decompressed text where it is compressed.
-    File {
-        /// The path as it was given, or as it was found.
-        path: String,
-    },
-    /// A partition of a topic.
-    Topic {
-        /// Its name.
-        topic: String,
-        /// Which partition.
-        partition: i32,
-    },
-    /// A collection of a database.
-    Collection {
-        /// Its name.
-        name: String,
-    },
-    /// Memory; offsets are indexes.
-    Memory,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path } => write!(f, "file `{path}`"),
-            Self::Topic { topic, partition } => write!(f, "topic `{topic}`, partition {partition}"),
-            Self::Collection { name } => write!(f, "collection `{name}`"),
-            Self::Memory => f.write_str("memory"),
-        }
-    }
 }
 
 /// Where the records of a batch stood.

@@ -18,12 +18,13 @@
 mod batch;
 mod catalog;
 pub mod codec;
+pub(crate) mod feed;
 pub mod memory;
 mod pair;
 mod position;
-mod quick;
 
-pub use batch::{Batch, Fault, Headers, InputEnd, Offsets, Origin, Places};
+pub use crate::origin::Origin;
+pub use batch::{Batch, Fault, Headers, InputEnd, Offsets, Places};
 pub use catalog::{AnySink, AnySource, Catalog, InputDecl, InputRequest, Job, OutputDecl, OutputRequest};
 pub use pair::{BrokerExt, Pair};
 pub use position::{Checkpoint, Position};

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::walk::{Step, Walk, WalkEnd};
 use crate::broker::{BoxFuture, Checkpoint, Committer};
@@ -18,6 +18,27 @@ const FLUSH_AT: usize = 4096;
 
 /// How often, in calls, results are collected and a stop is looked for.
 const CALLS_BETWEEN_LOOKS: u32 = 512;
+
+/// When a run commits before its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CommitEvery {
+    /// When this much time has passed since the last commit.
+    pub(crate) time: Duration,
+    /// When the function was called this often since the last commit.
+    pub(crate) calls: Option<u64>,
+}
+
+impl Default for CommitEvery {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(1), calls: None }
+    }
+}
+
+/// What was done since the last commit.
+struct Since {
+    last: Instant,
+    calls: u64,
+}
 
 /// A result stream of the function.
 pub(crate) struct Port {
@@ -36,6 +57,7 @@ pub(crate) struct LaneRun {
     pub(crate) stage: Box<dyn Stage>,
     pub(crate) ports: Vec<Port>,
     pub(crate) committer: Box<dyn Committer>,
+    pub(crate) commits: CommitEvery,
     pub(crate) steering: Arc<Steering>,
 }
 
@@ -78,6 +100,7 @@ impl LaneRun {
         let mut calls = 0_u64;
         let mut until_look = CALLS_BETWEEN_LOOKS;
         let mut progress = 0;
+        let mut since = Since { last: Instant::now(), calls: 0 };
         let out_params: Vec<usize> = self.ports.iter().filter_map(|port| port.param).collect();
         loop {
             match self.walk.step(&mut *self.stage)? {
@@ -98,9 +121,11 @@ impl LaneRun {
                         return Ok((calls, EndReason::Function));
                     }
                     until_look -= 1;
-                    if until_look == 0 {
+                    let enough = self.commits.calls.is_some_and(|enough| calls - since.calls >= enough);
+                    if until_look == 0 || enough {
                         until_look = CALLS_BETWEEN_LOOKS;
                         self.hand_over(FLUSH_AT).await?;
+                        self.commit_when_due(calls, &mut since).await?;
                         if self.steering.should_stop() {
                             return Ok((calls, EndReason::Stopped));
                         }
@@ -108,6 +133,7 @@ impl LaneRun {
                 }
                 Step::Need(node) => {
                     self.hand_over(1).await?;
+                    self.commit_when_due(calls, &mut since).await?;
                     self.publish(calls, progress, Some(node));
                     let loaded = {
                         let load = self.walk.nodes[node].node.load();
@@ -184,6 +210,18 @@ impl LaneRun {
             if port.outlet.waiting() >= least {
                 port.outlet.flush().await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Commits, if enough has happened since the last time. An open window does not hinder it: it holds the positions back.
+    async fn commit_when_due(&mut self, calls: u64, since: &mut Since) -> Result<(), RunError> {
+        let new = calls - since.calls;
+        let due = self.commits.calls.is_some_and(|enough| new >= enough)
+            || (new > 0 && since.last.elapsed() >= self.commits.time);
+        if due {
+            self.commit(false).await?;
+            *since = Since { last: Instant::now(), calls };
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod also_index;
 mod check;
 mod edge;
 mod fill;
+mod keep;
 pub(crate) mod lane;
 mod marks;
 mod matching;
@@ -19,6 +20,7 @@ pub(crate) mod walk;
 
 pub(crate) use check::{KeyCheck, RoleCheck, Rule, describe};
 pub(crate) use edge::{AnyEdge, Edge};
+pub(crate) use keep::Keep;
 pub(crate) use matching::{Also, AlsoKeys, BothAlso, Bounds, Matching, Tolerance};
 pub(crate) use node::{MakeNode, NodeParts, make_node};
 pub(crate) use tape::Tape;

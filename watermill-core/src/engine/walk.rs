@@ -5,13 +5,13 @@ use std::collections::HashSet;
 
 use super::ahead::Ahead;
 use super::edge::{AnyEdge, Seek};
+use super::keep::Keep;
 use super::marks::Marks;
 use super::node::AnyNode;
 use super::span::{Span, SpanTable};
 use crate::broker::Position;
 use crate::error::{BadCause, BadRecord, RunError};
 use crate::function::{ParamKind, Stage};
-use crate::join_with::Keep;
 use crate::window::{AnyWindow, CloseReason};
 
 /// One stream of the tree.
@@ -371,11 +371,17 @@ impl Walk {
     fn exhausted(&self, node: usize) -> Option<usize> {
         self.nodes[node].children.iter().find_map(|&index| {
             let edge = &self.edges[index];
-            if !edge.is_strict() || !edge.holds_nothing(self.nodes[edge.right].node.end()) {
-                return None;
-            }
             let right = &self.nodes[edge.right];
-            if right.node.ended() { Some(edge.right) } else { self.exhausted(edge.right) }
+            if !edge.is_strict() {
+                None
+            } else if right.node.ended() && edge.holds_nothing(right.node.end()) {
+                Some(edge.right)
+            } else if edge.holds_nothing(0) {
+                // What it has not taken in yet will be dropped, if a stream further below is the one that has ended.
+                self.exhausted(edge.right)
+            } else {
+                None
+            }
         })
     }
 

@@ -7,9 +7,9 @@ use crate::record::StreamRecord;
 
 /// A first parameter: `&M` for one master at a time, `&[M]` for a window of them.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the master: the first parameter of a mill's function is `&M` or `&[M]`",
-    label = "the first parameter must be `&M` or `&[M]`, where `M` is a stream record",
-    note = "add `#[derive(StreamRecord)]` to the record, and take it by reference"
+    message = "`{Self}` cannot be the master of a mill's function",
+    label = "the first parameter is the master: `&M`, or `&[M]` for a window, where `M` is a stream record",
+    note = "take the record by reference, and add `#[derive(StreamRecord)]` to its struct"
 )]
 pub trait Master: 'static {
     /// The record type of the master stream.

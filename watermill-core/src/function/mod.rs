@@ -31,7 +31,7 @@ pub use meta::{Meta, RecordMeta};
 pub use out::Out;
 pub use outcome::{Flow, Outcome};
 pub use param::{Param, Params};
-pub use tuples::{AsyncCall, Call, CallMut, Shape};
+pub use tuples::{AsyncCall, Call, CallMut, Shape, Unchanging};
 
 pub(crate) use inject::Injections;
 pub(crate) use master::Single;

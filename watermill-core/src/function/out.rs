@@ -3,11 +3,11 @@
 use std::any::Any;
 use std::fmt;
 
+use crate::broker::feed::{MakeCollect, make_collect};
 use crate::broker::{AnySink, BoxFuture, Sink};
 use crate::error::BrokerError;
 use crate::key::Place;
 use crate::record::{RecordType, StreamRecord};
-use crate::testing::{MakeCollect, make_collect};
 
 /// A result stream that a function writes to, taken as `&mut Out<R>`.
 ///

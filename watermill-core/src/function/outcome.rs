@@ -30,7 +30,8 @@ pub enum Control {
     message = "a mill's function cannot return `{Self}`",
     label = "cannot be returned",
     note = "return a record, `()`, `Option<R>`, `Vec<R>`, or a `Result<_, E>` or `Flow<_>` of these; add `#[derive(StreamRecord)]` if it is a record",
-    note = "to write any number of results, or several result streams, take `&mut Out<R>`"
+    note = "to write any number of results, or several result streams, take `&mut Out<R>`",
+    note = "an `async fn` goes into `Mill::new_async`"
 )]
 pub trait Outcome: 'static {
     /// The record type of the result stream; none for `()`.

@@ -13,7 +13,7 @@ use crate::window::WindowInfo;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no parameter of a mill's function",
     label = "not a parameter",
-    note = "behind the master come `&Joined<L, R>` (records joined to `L`), `&mut Out<R>` (results), `Inject<T>`, `&Meta<M>` and `&WindowInfo`",
+    note = "behind the master, which is first, come `&Joined<L, R>` (records joined to `L`), `&mut Out<R>` (results), `Inject<T>` (what `.inject(value)` was given), `&Meta<M>` and `&WindowInfo`",
     note = "a second stream is not taken as `&R`: take `&Joined<M, R>`, and join it with `.join(JoinWith::new(..))`"
 )]
 pub trait Param: 'static {
@@ -224,7 +224,7 @@ impl Slot for WindowInfo {
 /// Each parameter has a slot of its own, so that the borrows of a call never overlap.
 #[diagnostic::on_unimplemented(
     message = "the parameters behind the master cannot be given by a mill: `{Self}`",
-    note = "behind the master come `&Joined<L, R>` (records joined to `L`), `&mut Out<R>` (results), `Inject<T>`, `&Meta<M>` and `&WindowInfo`"
+    note = "behind the master, which is first, come `&Joined<L, R>` (records joined to `L`), `&mut Out<R>` (results), `Inject<T>` (what `.inject(value)` was given), `&Meta<M>` and `&WindowInfo`"
 )]
 pub trait Params: 'static {
     #[doc(hidden)]

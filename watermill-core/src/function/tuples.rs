@@ -20,12 +20,27 @@ pub trait Shape<Marker> {
     type Output;
 }
 
+/// A function that changes nothing of its own: `Fn`, not `FnMut`. Asked for beside [`Call`], so that a closure that is not gets a
+/// message that says where it belongs.
+#[diagnostic::on_unimplemented(
+    message = "`Mill::new` cannot call a closure that changes what it captured, or gives it away",
+    label = "this closure is not `Fn`",
+    note = "one that changes what it captured (`FnMut`) goes into `Mill::per_lane(|| closure)`, which makes one for each lane",
+    note = "to change something shared by all calls, inject it: an atomic or a `Mutex`, taken as `Inject<T>`"
+)]
+pub trait Unchanging<Marker>: Shape<Marker> {}
+
 /// A function that can be called with arguments of any lifetime, from several threads.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be called from several lanes at once, or not with borrowed arguments",
-    note = "`Mill::new` takes a `fn` or closure that is `Fn + Send + Sync + 'static`; for one that changes what it captured use `Mill::per_lane`"
+    message = "`{Self}` is not a function that `Mill::new` can call",
+    label = "not a function that `Mill::new` can call",
+    note = "give a `fn` or a closure with 1 to 12 parameters, each with its type written out: `|flight: &Flight| ..`",
+    note = "an `async fn` goes into `Mill::new_async`",
+    note = "a closure that changes what it captured (`FnMut`) goes into `Mill::per_lane`"
 )]
-pub trait Call<Marker>: Shape<Marker, First: Master, Rest: Params> + Send + Sync + 'static {
+pub trait Call<Marker>:
+    Unchanging<Marker> + Shape<Marker, First: Master, Rest: Params> + Send + Sync + 'static
+{
     #[doc(hidden)]
     fn call(
         &self,
@@ -51,7 +66,9 @@ pub trait CallMut<Marker>: Shape<Marker, First: Master, Rest: Params> + 'static 
 /// As [`Call`], for an `async fn`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an `async fn` that a mill can call",
-    note = "`Mill::new_async` takes an `async fn` or an async closure that is `AsyncFn + Send + Sync + 'static`"
+    label = "not an `async fn` that a mill can call",
+    note = "`Mill::new_async` takes an `async fn` or an async closure with 1 to 12 parameters, each with its type written out, that is `AsyncFn + Send + Sync + 'static`",
+    note = "a function that is not `async` goes into `Mill::new`"
 )]
 pub trait AsyncCall<Marker>: Shape<Marker, First: Master, Rest: Params> + Send + Sync + 'static {
     #[doc(hidden)]
@@ -75,6 +92,13 @@ macro_rules! arity {
             type First = P0;
             type Rest = ($($P,)*);
             type Output = O;
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<F, P0, $($P,)* O> Unchanging<fn(P0, $($P,)*) -> O> for F
+        where
+            F: Fn(P0, $($P,)*) -> O,
+        {
         }
 
         impl<F, P0, $($P,)* O> Call<fn(P0, $($P,)*) -> O> for F

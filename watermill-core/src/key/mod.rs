@@ -86,7 +86,7 @@ pub use arith::{
 pub use compound::Ordered;
 pub use expr::{Computed, Evaluated, Expr, Field, Literal, Mapped, Operand, Rank};
 pub use float::Float;
-pub use value::{KeyOffset, KeyValue, Shifted};
+pub use value::{KeyOffset, KeyValue, SameKey, Shifted};
 
 use std::fmt;
 
@@ -136,9 +136,9 @@ pub enum KeyFault {
 ///
 /// Implemented by field expressions, by tuples of key expressions and by closures `Fn(&R) -> K`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a key of `{R}`",
-    label = "not a key of `{R}`",
-    note = "a key is an expression over the record's fields (`{R}::fields().time + 10`), a tuple of such expressions, or a closure `|r: &{R}| ..` that returns a key value",
+    message = "`{Self}` cannot be a key of a record",
+    label = "cannot be a key of a record",
+    note = "a key is an expression over the record's fields (`Flight::fields().time + 10`), a tuple of such expressions, or a closure `|flight: &Flight| ..` that returns a key value",
     note = "the field or the result must be a key value: an integer, a float, a `String`, a date, ..; `#[derive(StreamKey)]` makes one of a type of your own"
 )]
 pub trait KeyExpr<R>: Send + Sync + 'static {

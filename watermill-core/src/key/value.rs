@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::Hash;
 
-use super::KeyFault;
+use super::{KeyExpr, KeyFault};
 
 /// A type that can be a key: it has one total order.
 ///
@@ -63,4 +63,24 @@ pub enum Shifted<V> {
 pub trait KeyOffset<D>: KeyValue {
     /// `view` plus `offset`. Never wraps: what leaves the range of the type lies below or above all of it.
     fn shift<'a>(view: &Self::View<'a>, offset: &D) -> Shifted<Self::View<'a>>;
+}
+
+/// The type of a join's right key: that of its left key.
+///
+/// Every key type is the same as itself and no other; being a trait, it lets the compiler say so in words.
+#[diagnostic::on_unimplemented(
+    message = "the two keys of a join differ: the left one is `{V}`, the right one is `{Self}`",
+    label = "this key is `{Self}`, the left one is `{V}`",
+    note = "both keys of a join must be of one type: change a field, or convert one key: `fields().time.map(|time| i64::from(*time))`"
+)]
+pub trait SameKey<V: KeyValue>: KeyValue {
+    /// The expression as one whose values are `V`.
+    #[doc(hidden)]
+    fn same<R, E: KeyExpr<R, Value = Self>>(expr: E) -> impl KeyExpr<R, Value = V>;
+}
+
+impl<V: KeyValue> SameKey<V> for V {
+    fn same<R, E: KeyExpr<R, Value = V>>(expr: E) -> impl KeyExpr<R, Value = V> {
+        expr
+    }
 }

@@ -1,0 +1,191 @@
+//! The state file: what a run has committed, so that a restart goes on as if nothing had happened.
+//!
+//! It stands beside the first output, hidden, while the run is not complete: `out/.speed.json.state` for `out/speed.json`. Two
+//! lines of text: a JSON object, and the CRC-32 of that line in hexadecimal. It is replaced by a rename, so there is always one whole
+//! file, the one before or the one after a commit.
+//!
+//! ```json
+//! {"version":1,"finished":false,
+//!  "inputs":[{"stream":"Location","position":{"part":"data/locations.ndjson","next":4800,"number":100,"ended":false},
+//!             "seen":{"length":4800,"head":1234,"tail":5678}}],
+//!  "outputs":[{"name":"speed.json","length":3100,"elements":99,"marked":false}]}
+//! crc32 89abcdef
+//! ```
+//!
+//! `seen` lets a restart notice that an input has changed: how much of the file the run had read for good (or all of it, where it is
+//! compressed), the CRC-32 of the first 4 KiB of that, and of the last 4 KiB.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use watermill_core::broker::Position;
+use watermill_core::error::BrokerError;
+
+use crate::failure::{failure, path_failure};
+
+/// The layout of the file. Another one is refused.
+const VERSION: u32 = 1;
+
+/// How much of the head and of the committed tail of an input is looked at.
+const LOOKED_AT: u64 = 4096;
+
+/// What a run has committed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    version: u32,
+    /// Everything is written; only names are missing.
+    pub(crate) finished: bool,
+    pub(crate) inputs: Vec<InputState>,
+    pub(crate) outputs: Vec<OutputState>,
+}
+
+/// Where one input goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct InputState {
+    /// How messages call the stream.
+    pub(crate) stream: String,
+    pub(crate) position: Position,
+    /// What its file looked like; `None` for pipes.
+    pub(crate) seen: Option<Seen>,
+}
+
+/// What one output holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OutputState {
+    /// The name of its file.
+    pub(crate) name: String,
+    /// How long the hidden file was: all beyond it is cut off.
+    pub(crate) length: u64,
+    /// How many elements that holds.
+    pub(crate) elements: u64,
+    /// The EndOfStream mark is among them.
+    pub(crate) marked: bool,
+}
+
+/// What a file looked like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// How much of it was looked at.
+    pub(crate) length: u64,
+    /// The CRC-32 of its first bytes.
+    pub(crate) head: u32,
+    /// The CRC-32 of its last bytes.
+    pub(crate) tail: u32,
+}
+
+impl State {
+    pub(crate) fn new(finished: bool, inputs: Vec<InputState>, outputs: Vec<OutputState>) -> Self {
+        Self { version: VERSION, finished, inputs, outputs }
+    }
+
+    /// Reads the state at `path`; `None` when there is none.
+    pub(crate) fn load(path: &Path) -> Result<Option<Self>, BrokerError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(path_failure("resume from", path, cause)),
+        };
+        let damaged = |what: &str| {
+            let cause = format!(
+                "{what}; to start over, remove the file and the hidden outputs (`.*.partial`) beside it"
+            );
+            failure("resume from", format_args!("`{}`", path.display()), cause)
+        };
+        let (state, rest) = text
+            .split_once('\n')
+            .ok_or_else(|| damaged("the state file is cut or was not written by watermill"))?;
+        if rest.trim_end() != format!("crc32 {:08x}", crc32fast::hash(state.as_bytes())) {
+            return Err(damaged("the state file is damaged: its checksum does not fit"));
+        }
+        let version: Version = serde_json::from_str(state)
+            .map_err(|error| damaged(&format!("the state file cannot be read ({error})")))?;
+        if version.version != VERSION {
+            return Err(damaged(&format!(
+                "the state file has layout {}, and this version of watermill reads layout {VERSION}",
+                version.version
+            )));
+        }
+        serde_json::from_str(state)
+            .map(Some)
+            .map_err(|error| damaged(&format!("the state file cannot be read ({error})")))
+    }
+
+    /// Replaces the state at `path` in one step.
+    pub(crate) fn store(&self, path: &Path) -> Result<(), BrokerError> {
+        let failed = |cause: io::Error| path_failure("commit", path, cause);
+        let mut text = serde_json::to_string(self).map_err(|error| failed(error.into()))?;
+        let checksum = crc32fast::hash(text.as_bytes());
+        text.push_str(&format!("\ncrc32 {checksum:08x}\n"));
+        let mut fresh = path.to_owned().into_os_string();
+        fresh.push(".new");
+        let fresh = PathBuf::from(fresh);
+        let mut file = File::create(&fresh).map_err(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::rename(&fresh, path).map_err(failed)?;
+        sync_directory(path).map_err(failed)
+    }
+}
+
+/// What is read of a state file before its layout is known.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// Removes the state at `path`, if there is one.
+pub(crate) fn remove(path: &Path) -> Result<(), BrokerError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(path_failure("remove", path, error)),
+        _ => sync_directory(path).map_err(|cause| path_failure("remove", path, cause)),
+    }
+}
+
+/// Makes the names in the directory of `path` durable. Not every system can open one.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    match File::open(directory.unwrap_or(Path::new("."))) {
+        Ok(directory) => directory.sync_all(),
+        Err(_) => Ok(()),
+    }
+}
+
+impl Seen {
+    /// Looks at an input that was read up to `next`: at all of it where it is compressed, since `next` then counts other bytes.
+    pub(crate) fn of_input(path: &Path, next: u64) -> io::Result<Self> {
+        let mut magic = [0; 4];
+        let mut file = File::open(path)?;
+        let compressed =
+            file.read(&mut magic)? >= 2 && (magic[..2] == [0x1f, 0x8b] || magic == [0x28, 0xb5, 0x2f, 0xfd]);
+        Self::look(path, (!compressed).then_some(next))
+    }
+
+    /// Looks at the first `length` bytes of the file at `path`; at all of it for `None`.
+    pub(crate) fn look(path: &Path, length: Option<u64>) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let there = file.metadata()?.len();
+        let length = length.unwrap_or(there).min(there);
+        let part = length.min(LOOKED_AT);
+        let mut bytes = vec![0; usize::try_from(part).unwrap_or(0)];
+        file.read_exact(&mut bytes)?;
+        let head = crc32fast::hash(&bytes);
+        file.seek(SeekFrom::Start(length - part))?;
+        file.read_exact(&mut bytes)?;
+        Ok(Self { length, head, tail: crc32fast::hash(&bytes) })
+    }
+
+    /// Why the file at `path` is not the one that was seen, if it is not.
+    pub(crate) fn difference(&self, path: &Path) -> io::Result<Option<&'static str>> {
+        let now = Self::look(path, Some(self.length))?;
+        Ok(if now.length < self.length {
+            Some("it is shorter than what was read of it")
+        } else if now.head != self.head {
+            Some("its beginning has changed")
+        } else if now.tail != self.tail {
+            Some("its content has changed where the run stopped")
+        } else {
+            None
+        })
+    }
+}

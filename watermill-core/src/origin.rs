@@ -1,0 +1,62 @@
+//! Where records come from.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What a batch was read from: one file, or one partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A file (or `-` for standard input); offsets are bytes, of the decompressed text where it is compressed.
+    File {
+        /// The path as it was given, or as it was found.
+        path: String,
+    },
+    /// A partition of a topic.
+    Topic {
+        /// Its name.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+    },
+    /// A collection of a database.
+    Collection {
+        /// Its name.
+        name: String,
+    },
+    /// Memory; offsets are indexes.
+    Memory,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path } => write!(f, "file `{path}`"),
+            Self::Topic { topic, partition } => write!(f, "topic `{topic}`, partition {partition}"),
+            Self::Collection { name } => write!(f, "collection `{name}`"),
+            Self::Memory => f.write_str("memory"),
+        }
+    }
+}
+
+/// Where a record stands in its stream's storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordPlace {
+    /// The file or partition.
+    pub origin: Arc<Origin>,
+    /// Byte offset in a file, offset in a partition, index in memory.
+    pub offset: u64,
+    /// The number of the record within its origin, from 0.
+    pub number: u64,
+}
+
+impl fmt::Display for RecordPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.origin {
+            origin @ Origin::File { .. } => {
+                write!(f, "{origin}, byte {}, record {}", self.offset, self.number)
+            }
+            Origin::Memory => write!(f, "record {}", self.offset),
+            origin => write!(f, "{origin}, offset {}", self.offset),
+        }
+    }
+}
