@@ -186,8 +186,9 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
             (Bound::Unbounded, _) | (_, Bound::Unbounded) => {
                 self.mistakes.push("`within` needs a lower and an upper bound".to_owned());
             }
+            (Bound::Included(low), Bound::Included(high)) if low <= high => {}
             (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high))
-                if low.partial_cmp(high).is_none_or(std::cmp::Ordering::is_gt) =>
+                if low.partial_cmp(high).is_none_or(std::cmp::Ordering::is_ge) =>
             {
                 self.mistakes.push(format!("`within` was given an empty range, from {low:?} to {high:?}"));
             }

@@ -76,7 +76,7 @@ impl Plan {
         });
         builder.attach_all(joins)?;
         let params = function.params();
-        let names = builder.wire(&params, master, injected)?;
+        let names = builder.wire(&params, master, injected, has_window)?;
         let ports = builder.ports(function, &params)?;
         Ok(Self {
             function: builder.function,
@@ -95,7 +95,7 @@ impl Plan {
     /// Finds every stream in the catalog of a broker.
     pub(crate) fn job(&self, catalog: &Catalog, broker: &str) -> Result<Job, BuildError> {
         let mut inputs = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
+        for (index, node) in self.nodes.iter().enumerate() {
             let mut found = catalog.inputs.iter().enumerate().filter(|(_, input)| {
                 input.record == node.record && input.name.as_deref() == node.name.as_deref()
             });
@@ -111,7 +111,7 @@ impl Plan {
                 let problem = BuildProblem::DeclaredTwice { stream: node.stream.clone() };
                 return Err(self.error(problem, "declare it once, or give the streams names with `read_as`"));
             }
-            inputs.push(InputRequest { input, stream: node.stream.clone() });
+            inputs.push(InputRequest { input, stream: node.stream.clone(), node: index });
         }
         let mut outputs = Vec::with_capacity(self.ports.len());
         for port in &self.ports {
@@ -127,7 +127,8 @@ impl Plan {
             }
             outputs.push(OutputRequest { output, stream: record.to_string() });
         }
-        Ok(Job { function: self.function.clone(), inputs, outputs })
+        let streams = self.nodes.iter().map(|node| node.stream.clone()).collect();
+        Ok(Job { function: self.function.clone(), streams, inputs, outputs })
     }
 }
 
@@ -263,6 +264,7 @@ impl Builder {
         params: &[ParamSpec],
         master: RecordType,
         injected: &Injections,
+        has_window: bool,
     ) -> Result<Vec<Vec<Option<Arc<str>>>>, BuildError> {
         let mut names = Vec::with_capacity(params.len());
         for (param, spec) in params.iter().enumerate() {
@@ -302,6 +304,12 @@ impl Builder {
                         master: master.to_string(),
                     };
                     return Err(self.error(problem, format!("take `&Meta<{master}>`")));
+                }
+                ParamKind::WindowInfo if !has_window => {
+                    let takes = format!("`{}` as argument {}", spec.text, number(param));
+                    let problem = BuildProblem::Window { takes, has: "the mill has no window" };
+                    let fix = format!("take `&[{master}]` and add `.window(..)`, or leave the argument out");
+                    return Err(self.error(problem, fix));
                 }
                 ParamKind::Inject { .. }
                 | ParamKind::Meta { .. }

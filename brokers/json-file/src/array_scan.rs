@@ -103,23 +103,14 @@ impl ArrayScan {
                     }
                 },
                 At::Escape => self.at = At::String,
-                At::Nested => match text[i..].iter().position(|b| NOTABLE[usize::from(*b)]) {
-                    None => return Ok(text.len()),
-                    Some(plain) => {
-                        i += plain;
-                        match text[i] {
-                            b'"' => self.at = At::String,
-                            bracket @ (b'{' | b'[') => self.open(bracket),
-                            bracket => {
-                                self.close(bracket, i)?;
-                                if self.depth == 0 {
-                                    elements.push(*start..i + 1);
-                                    self.at = At::Between;
-                                }
-                            }
-                        }
+                At::Nested => {
+                    i = self.nested(text, i)?;
+                    if self.depth == 0 {
+                        elements.push(*start..i);
+                        self.at = At::Between;
                     }
-                },
+                    continue;
+                }
                 At::Scalar => match byte {
                     b',' | b']' | b' ' | b'\t' | b'\n' | b'\r' => {
                         elements.push(*start..i);
@@ -159,6 +150,45 @@ impl ArrayScan {
                 At::Done => return Err(broken(i, "nothing behind the end of the array", byte)),
             }
             i += 1;
+        }
+        Ok(i)
+    }
+
+    /// Goes on inside an element to behind its last bracket, or to the end of `text`, which may be inside a string.
+    fn nested(&mut self, text: &[u8], from: usize) -> Result<usize, Broken> {
+        let mut i = from;
+        while let Some(&byte) = text.get(i) {
+            i += 1;
+            if !NOTABLE[usize::from(byte)] {
+                continue;
+            }
+            match byte {
+                b'"' => loop {
+                    match text.get(i) {
+                        Some(b'"') => {
+                            i += 1;
+                            break;
+                        }
+                        Some(b'\\') if i + 1 == text.len() => {
+                            self.at = At::Escape;
+                            return Ok(text.len());
+                        }
+                        Some(b'\\') => i += 2,
+                        Some(_) => i += 1,
+                        None => {
+                            self.at = At::String;
+                            return Ok(text.len());
+                        }
+                    }
+                },
+                b'{' | b'[' => self.open(byte),
+                _ => {
+                    self.close(byte, i - 1)?;
+                    if self.depth == 0 {
+                        break;
+                    }
+                }
+            }
         }
         Ok(i)
     }

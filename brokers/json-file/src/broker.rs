@@ -78,6 +78,7 @@ pub(crate) struct Options {
     pub(crate) record_limit: usize,
     pub(crate) require_eos: bool,
     pub(crate) mark_eos: bool,
+    pub(crate) start_over: bool,
     pub(crate) input_format: Option<Format>,
     output_format: Option<Format>,
 }
@@ -133,6 +134,7 @@ impl JsonFileBroker {
                 batch_bytes: 256 * 1024,
                 record_limit: 16 * 1024 * 1024,
                 require_eos: false,
+                start_over: false,
                 mark_eos: false,
                 input_format: None,
                 output_format: None,
@@ -196,6 +198,12 @@ impl JsonFileBroker {
     /// file that was cut exactly behind a line cannot be told from a whole one; with it, that is a bad record.
     pub fn require_eos(mut self) -> Self {
         self.options.require_eos = true;
+        self
+    }
+
+    /// Forgets what an earlier run has committed, if one was stopped before its end, and starts at the beginning.
+    pub fn start_over(mut self) -> Self {
+        self.options.start_over = true;
         self
     }
 

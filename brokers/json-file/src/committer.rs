@@ -1,17 +1,29 @@
-//! Commits: all outputs of a run become durable, and get their names, in one step.
+//! Commits: all outputs of a run become durable, together with the positions of its inputs, and get their names in the end.
 
-use watermill_core::broker::{BoxFuture, Checkpoint, Committer};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Position};
 use watermill_core::error::BrokerError;
 
-use crate::failure::failure;
+use crate::failure::{failure, path_failure};
+use crate::location::InputFile;
+use crate::output_text::Committed;
 use crate::partial_file::PartialFile;
 use crate::sink::{CommitStep, Writer};
+use crate::state_file::{InputState, OutputState, Seen, State, remove};
 
 /// Commits the outputs of a run.
 pub(crate) struct FileCommitter {
-    outputs: Vec<CommittedOutput>,
-    mark_eos: bool,
-    finished: bool,
+    pub(crate) outputs: Vec<CommittedOutput>,
+    /// All inputs of the mill, in the order of its positions.
+    pub(crate) inputs: Vec<KnownInput>,
+    /// Where the state is recorded; `None` where the outputs cannot be taken up again.
+    pub(crate) state: Option<PathBuf>,
+    /// There is a state, of this run or of the one that it goes on with.
+    pub(crate) recorded: bool,
+    pub(crate) mark_eos: bool,
+    pub(crate) finished: bool,
 }
 
 /// One output as commits see it.
@@ -19,23 +31,46 @@ pub(crate) struct CommittedOutput {
     pub(crate) writer: Box<dyn Writer>,
     /// The hidden file, unless the output is written as it goes.
     pub(crate) partial: Option<PartialFile>,
-    /// How long the file was at the last commit: what a state file records, and a restart cuts it back to.
-    pub(crate) committed: u64,
+}
+
+/// One input of the mill.
+pub(crate) struct KnownInput {
+    pub(crate) stream: String,
+    /// Its files, when this broker reads it.
+    pub(crate) files: Arc<[InputFile]>,
+}
+
+impl KnownInput {
+    /// What a restart has to know of this input.
+    fn state(&self, position: &Position) -> Result<InputState, BrokerError> {
+        let file = self.files.iter().find(|file| file.is_called(&position.part)).or(self.files.first());
+        let seen = match file.and_then(|file| file.path.as_deref().filter(|_| file.length.is_some())) {
+            Some(path) => Some(look(path, position)?),
+            None => None,
+        };
+        Ok(InputState { stream: self.stream.clone(), position: position.clone(), seen })
+    }
+}
+
+fn look(path: &Path, position: &Position) -> Result<Seen, BrokerError> {
+    Seen::of_input(path, position.next).map_err(|cause| path_failure("read", path, cause))
 }
 
 impl FileCommitter {
-    pub(crate) fn new(outputs: Vec<CommittedOutput>, mark_eos: bool) -> Self {
-        Self { outputs, mark_eos, finished: false }
-    }
-
     async fn commit_all(&mut self, checkpoint: &Checkpoint) -> Result<(), BrokerError> {
         if self.finished {
             return Err(failure("commit", "the outputs", "the run is finished already"));
         }
+        let mut committed = Vec::with_capacity(self.outputs.len());
         for (index, output) in self.outputs.iter_mut().enumerate() {
             let ended = checkpoint.ended_outputs.get(index).copied().unwrap_or(false);
             let step = CommitStep { mark: self.mark_eos && ended, finish: checkpoint.finished };
-            output.committed = output.writer.commit(step).await?;
+            committed.push(output.writer.commit(step).await?);
+        }
+        tracing::debug!(target: "watermill", ?committed, finished = checkpoint.finished, "outputs committed");
+        // One rename is one step; everything else takes a state to be one.
+        if !checkpoint.finished || self.recorded || self.outputs.len() > 1 {
+            self.record(checkpoint, &committed)?;
         }
         if checkpoint.finished {
             // Nothing gets its name before everything is complete.
@@ -43,9 +78,28 @@ impl FileCommitter {
                 partial.publish()?;
             }
             self.finished = true;
+            if self.recorded
+                && let Some(state) = &self.state
+            {
+                remove(state)?;
+            }
         }
-        let lengths: Vec<u64> = self.outputs.iter().map(|output| output.committed).collect();
-        tracing::debug!(target: "watermill", ?lengths, finished = checkpoint.finished, "outputs committed");
+        Ok(())
+    }
+
+    fn record(&mut self, checkpoint: &Checkpoint, committed: &[Committed]) -> Result<(), BrokerError> {
+        let Some(path) = &self.state else { return Ok(()) };
+        let mut inputs = Vec::with_capacity(self.inputs.len());
+        for (input, position) in self.inputs.iter().zip(&checkpoint.positions) {
+            inputs.push(input.state(position)?);
+        }
+        let outputs = self.outputs.iter().zip(committed).filter_map(|(output, committed)| {
+            let name = output.partial.as_ref()?.target().file_name()?.to_string_lossy().into_owned();
+            let Committed { length, elements, marked } = *committed;
+            Some(OutputState { name, length, elements, marked })
+        });
+        State::new(checkpoint.finished, inputs, outputs.collect()).store(path)?;
+        self.recorded = true;
         Ok(())
     }
 }
@@ -59,10 +113,25 @@ impl Committer for FileCommitter {
         Box::pin(async move {
             let mut result = Ok(());
             for partial in self.outputs.iter_mut().filter_map(|output| output.partial.as_mut()) {
-                // All of them are tried; the first failure is told.
-                result = result.and(partial.discard());
+                if self.recorded {
+                    partial.keep();
+                } else {
+                    // All of them are tried; the first failure is told.
+                    result = result.and(partial.discard());
+                }
             }
             result
         })
+    }
+}
+
+impl Drop for FileCommitter {
+    fn drop(&mut self) {
+        // What was committed stays for the run that goes on with it.
+        if self.recorded && !self.finished {
+            for partial in self.outputs.iter_mut().filter_map(|output| output.partial.as_mut()) {
+                partial.keep();
+            }
+        }
     }
 }

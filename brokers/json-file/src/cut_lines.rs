@@ -62,13 +62,17 @@ impl OpenText {
         let offset = self.offset;
         let raw = start_of(&buffer[..filled]);
         let mut from = filled;
-        let (behind, recoverable) = loop {
+        let kind = CutKind::TooLong { limit: options.record_limit as u64 };
+        let mut fault = CutFault { offset, kind, raw, recoverable: true };
+        let behind = loop {
             if let Some(found) = memchr(b'\n', &buffer[from..filled]) {
-                break (from + found + 1, true);
+                break from + found + 1;
             }
             if self.ended.is_some() {
-                // Whether it is too long or cut as well cannot be told.
-                break (filled, false);
+                // Whether the last line is cut as well cannot be told, except where the compressed data is.
+                fault.recoverable = false;
+                fault = self.end_fault(offset, &fault.raw, true).unwrap_or(fault);
+                break filled;
             }
             self.offset += filled as u64;
             from = 0;
@@ -78,8 +82,6 @@ impl OpenText {
         self.next = self.offset;
         let buffer = buffers.give(buffer);
         self.carry = Carry::new(&buffer, behind..filled, 0);
-        let kind = CutKind::TooLong { limit: options.record_limit as u64 };
-        let fault = Some(CutFault { offset, kind, raw, recoverable });
-        Ok(Chunk { fault, next: self.next, ..chunk })
+        Ok(Chunk { fault: Some(fault), next: self.next, ..chunk })
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 use serde::de::IgnoredAny;
 use watermill_core::broker::codec::{Decode, Decoded, Lines};
 use watermill_core::broker::{Batch, Fault, InputEnd, Offsets, Places};
@@ -62,7 +62,12 @@ impl<C> Decoder<C> {
         // Once for the chunk is much cheaper than once for each string in it.
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
-            Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+            Err(error) => {
+                // Whole lines of it; the rest is looked at record by record.
+                let valid = &bytes[..error.valid_up_to()];
+                let whole = memrchr(b'\n', valid).map_or(0, |line| line + 1);
+                std::str::from_utf8(&valid[..whole]).unwrap_or_default()
+            }
         };
         let mut filling = Filling {
             decoder: self,
@@ -121,7 +126,9 @@ impl<R, C: Decode<R>> Filling<'_, R, C> {
         let limit = self.decoder.record_limit;
         let (records, offsets) = (&mut self.records, &mut self.offsets);
         let length = self.decoder.codec.decode_lines(text, &mut Lines { records, offsets, base, limit });
-        self.bytes += (length - (self.records.len() - before).min(length)) as u64;
+        // Without the line feeds: one a record, except perhaps behind the last.
+        let unended = usize::from(length > 0 && !text[..length].ends_with('\n'));
+        self.bytes += (length + unended).saturating_sub(self.records.len() - before) as u64;
         length
     }
 

@@ -6,8 +6,9 @@
 //! - reading: `text` (a file's text, decompressed) is cut by a `framer` (`cut_lines`, `cut_elements` with `array_scan`) into
 //!   `chunk`s at record boundaries; `shared` lets several streams use one reading; `source` has a few chunks decoded (`decode`) at once
 //!   on other threads and hands them over in order;
+//! - `resume` takes up where an earlier run stopped;
 //! - writing: `sink` formats on a thread of its own into an `output_text`, which goes to a `partial_file`; `committer` makes all of
-//!   them durable and gives them their names.
+//!   them durable, records how far that is in the `state_file`, and gives them their names in the end.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -25,11 +26,13 @@ mod framer;
 mod location;
 mod output_text;
 mod partial_file;
+mod resume;
 mod session;
 mod shared;
 mod sink;
 mod source;
 mod standard_input;
+mod state_file;
 mod text;
 mod zstd_text;
 

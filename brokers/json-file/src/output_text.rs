@@ -13,6 +13,19 @@ use crate::partial_file::Destination;
 const WRITE_BYTES: usize = 256 * 1024;
 /// How much goes into one zstd frame.
 const FRAME_BYTES: usize = 1024 * 1024;
+/// On lines of JSON as small as the usual 6, within a few per cent, and six times as fast.
+const GZIP_LEVEL: flate2::Compression = flate2::Compression::new(2);
+
+/// What of an output is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Committed {
+    /// The length of the file, compressed where it is.
+    pub(crate) length: u64,
+    /// How many elements that holds.
+    pub(crate) elements: u64,
+    /// The EndOfStream mark is among them.
+    pub(crate) marked: bool,
+}
 
 /// The text of one output.
 pub(crate) struct OutputText {
@@ -32,6 +45,17 @@ impl OutputText {
     pub(crate) fn new(destination: Destination, format: Format, compression: Compression) -> Self {
         let buffer = Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 8);
         Self { destination, format, compression, buffer, elements: 0, length: 0, marked: false }
+    }
+
+    /// Goes on behind what an earlier run has committed; from the beginning for nothing.
+    pub(crate) fn go_on(&mut self, from: Committed) -> io::Result<()> {
+        self.destination.cut_to(from.length)?;
+        (self.length, self.elements, self.marked) = (from.length, from.elements, from.marked);
+        Ok(())
+    }
+
+    fn committed(&self) -> Committed {
+        Committed { length: self.length, elements: self.elements, marked: self.marked }
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -81,7 +105,7 @@ impl OutputText {
                 self.buffer.len()
             }
             Compression::Gzip => {
-                let mut member = GzEncoder::new(Vec::new(), flate2::Compression::default());
+                let mut member = GzEncoder::new(Vec::new(), GZIP_LEVEL);
                 member.write_all(&self.buffer)?;
                 self.write_piece(&member.finish()?)?
             }
@@ -117,15 +141,15 @@ impl OutputText {
         })
     }
 
-    /// Makes what was written durable; returns the length of the file up to there.
-    pub(crate) fn commit(&mut self) -> io::Result<u64> {
+    /// Makes what was written durable; returns what that is.
+    pub(crate) fn commit(&mut self) -> io::Result<Committed> {
         self.write_out()?;
         self.destination.sync(false)?;
-        Ok(self.length)
+        Ok(self.committed())
     }
 
     /// Completes the text and makes it durable.
-    pub(crate) fn finish(&mut self) -> io::Result<u64> {
+    pub(crate) fn finish(&mut self) -> io::Result<Committed> {
         if self.format == Format::JsonArray {
             self.buffer.extend_from_slice(if self.elements == 0 { b"[]\n" } else { b"\n]\n" });
         }
@@ -135,13 +159,13 @@ impl OutputText {
         }
         self.write_out()?;
         self.destination.sync(true)?;
-        Ok(self.length)
+        Ok(self.committed())
     }
 
     fn write_empty_piece(&mut self) -> io::Result<u64> {
         let piece = match self.compression {
             Compression::None => Vec::new(),
-            Compression::Gzip => GzEncoder::new(Vec::new(), flate2::Compression::default()).finish()?,
+            Compression::Gzip => GzEncoder::new(Vec::new(), GZIP_LEVEL).finish()?,
             Compression::Zstd => compress_to_vec(io::empty(), CompressionLevel::Fastest),
         };
         Ok(self.write_piece(&piece)? as u64)

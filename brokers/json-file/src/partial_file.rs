@@ -1,13 +1,14 @@
 //! Where an output goes until it is complete: a hidden file beside its target.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use watermill_core::error::BrokerError;
 
 use crate::failure::{failure, path_failure};
 use crate::location::Location;
+use crate::state_file::sync_directory;
 
 /// What an output is written to.
 #[derive(Debug)]
@@ -47,6 +48,17 @@ impl Destination {
         matches!(self, Self::AsItGoes(_))
     }
 
+    /// Cuts the file to `length`, and goes on writing behind that.
+    pub(crate) fn cut_to(&mut self, length: u64) -> io::Result<()> {
+        match self {
+            Self::AsItGoes(_) => Ok(()),
+            Self::WhenComplete(file) => {
+                file.set_len(length)?;
+                file.seek(SeekFrom::Start(length)).map(drop)
+            }
+        }
+    }
+
     /// Makes what was written durable, where it can be.
     pub(crate) fn sync(&mut self, whole: bool) -> io::Result<()> {
         self.flush()?;
@@ -58,7 +70,7 @@ impl Destination {
     }
 }
 
-/// The hidden file of an output; removed when it is dropped before it was published.
+/// The hidden file of an output; removed when it is dropped before it was published, unless something in it was committed.
 #[derive(Debug)]
 pub(crate) struct PartialFile {
     partial: PathBuf,
@@ -72,21 +84,34 @@ impl PartialFile {
         fs::rename(&self.partial, &self.target)
             .map_err(|cause| path_failure("commit", &self.target, cause))?;
         self.here = false;
-        // The name is durable when the directory is. Not every system can open one.
-        if let Some(directory) = self.target.parent()
-            && let Ok(directory) = File::open(directory)
-        {
-            directory.sync_all().map_err(|cause| path_failure("commit", &self.target, cause))?;
-        }
-        Ok(())
+        sync_directory(&self.target).map_err(|cause| path_failure("commit", &self.target, cause))
+    }
+
+    /// The final path of the output.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// How long the hidden file is.
+    pub(crate) fn length(&self) -> Result<u64, BrokerError> {
+        let meta = fs::metadata(&self.partial).map_err(|cause| path_failure("read", &self.partial, cause))?;
+        Ok(meta.len())
+    }
+
+    /// Leaves the hidden file where it is: a restart goes on with it.
+    pub(crate) fn keep(&mut self) {
+        self.here = false;
+    }
+
+    /// Removes the hidden file, unless it is to be kept.
+    pub(crate) fn discard(&mut self) -> Result<(), BrokerError> {
+        if self.here { self.remove() } else { Ok(()) }
     }
 
     /// Removes the hidden file.
-    pub(crate) fn discard(&mut self) -> Result<(), BrokerError> {
-        if std::mem::replace(&mut self.here, false) {
-            fs::remove_file(&self.partial).map_err(|cause| path_failure("remove", &self.partial, cause))?;
-        }
-        Ok(())
+    pub(crate) fn remove(&mut self) -> Result<(), BrokerError> {
+        self.here = false;
+        fs::remove_file(&self.partial).map_err(|cause| path_failure("remove", &self.partial, cause))
     }
 }
 
@@ -98,7 +123,7 @@ impl Drop for PartialFile {
     }
 }
 
-/// Opens what an output is written to.
+/// Opens what an output is written to. A hidden file is there for this run alone, with what an earlier run left in it.
 pub(crate) fn open_destination(
     location: &Location,
 ) -> Result<(Destination, Option<PartialFile>), BrokerError> {
@@ -127,19 +152,20 @@ pub(crate) fn open_destination(
         fs::create_dir_all(directory).map_err(|cause| path_failure("write", path, cause))?;
     }
     let file = open_locked(&partial, path)?;
-    let mut hidden = PartialFile { partial, target, here: true };
-    if let Err(cause) = file.set_len(0) {
-        hidden.discard()?;
-        return Err(path_failure("write", path, cause));
-    }
-    Ok((Destination::WhenComplete(file), Some(hidden)))
+    Ok((Destination::WhenComplete(file), Some(PartialFile { partial, target, here: true })))
 }
 
 /// `out/.speed.json.partial` for `out/speed.json`.
 fn partial_path(target: &Path) -> Option<PathBuf> {
+    hidden_beside(target, "partial")
+}
+
+/// A hidden file beside `target`.
+pub(crate) fn hidden_beside(target: &Path, ending: &str) -> Option<PathBuf> {
     let mut name = std::ffi::OsString::from(".");
     name.push(target.file_name()?);
-    name.push(".partial");
+    name.push(".");
+    name.push(ending);
     Some(target.with_file_name(name))
 }
 

@@ -7,13 +7,14 @@ use watermill_core::broker::{AnySource, BoxFuture, Job, Lane, LaneOutputs, Posit
 use watermill_core::error::BrokerError;
 
 use crate::broker::{Input, OpenSource, Options, Output, SourceSettings};
-use crate::committer::{CommittedOutput, FileCommitter};
-use crate::failure::failure;
+use crate::committer::{CommittedOutput, FileCommitter, KnownInput};
+use crate::failure::{failure, path_failure};
 use crate::format::Format;
 use crate::framer::{FramerOptions, Spot};
 use crate::location::{InputFile, files_of};
-use crate::output_text::OutputText;
+use crate::output_text::{Committed, OutputText};
 use crate::partial_file::open_destination;
+use crate::resume::{Resumed, state_path, take_up};
 use crate::shared::SharedReading;
 use crate::source::Beginning;
 
@@ -22,12 +23,16 @@ pub(crate) struct FileSession {
     inputs: Vec<SessionInput>,
     outputs: Vec<Output>,
     options: Options,
+    /// All inputs of the mill.
+    streams: Vec<String>,
     lane_given: bool,
 }
 
 /// One input that the run needs, found.
 struct SessionInput {
     stream: String,
+    /// Its place among all inputs of the mill.
+    node: usize,
     files: Arc<[InputFile]>,
     open: OpenSource,
 }
@@ -50,6 +55,7 @@ impl FileSession {
             inputs: Vec::with_capacity(job.inputs.len()),
             outputs: Vec::with_capacity(job.outputs.len()),
             options: options.clone(),
+            streams: job.streams.clone(),
             lane_given: false,
         };
         for request in &job.inputs {
@@ -57,7 +63,7 @@ impl FileSession {
             let files: Arc<[InputFile]> = files_of(&input.location)?.into();
             files.iter().try_for_each(InputFile::check_readable)?;
             let (stream, open) = (request.stream.clone(), Arc::clone(&input.open));
-            session.inputs.push(SessionInput { stream, files, open });
+            session.inputs.push(SessionInput { stream, node: request.node, files, open });
         }
         session.check_read_once()?;
         for request in &job.outputs {
@@ -166,18 +172,58 @@ impl FileSession {
     }
 
     fn open_outputs(&self) -> Result<LaneOutputs, BrokerError> {
-        let mut sinks = Vec::with_capacity(self.outputs.len());
-        let mut committed = Vec::with_capacity(self.outputs.len());
+        let mut destinations = Vec::with_capacity(self.outputs.len());
+        let mut partials = Vec::with_capacity(self.outputs.len());
         for output in &self.outputs {
             let (destination, partial) = open_destination(&output.location)?;
-            let format = output.format(&self.options);
-            let text = OutputText::new(destination, format, output.compression);
-            let (sink, writer) = (output.open)(text, format == Format::Ndjson, &output.location.shown())?;
-            sinks.push(sink);
-            committed.push(CommittedOutput { writer, partial, committed: 0 });
+            destinations.push(destination);
+            partials.push(partial);
         }
-        let committer = Box::new(FileCommitter::new(committed, self.options.mark_eos));
-        Ok(LaneOutputs { sinks, committer, resume: None })
+        let inputs = self.known_inputs();
+        let state = state_path(&partials);
+        let resumed = match &state {
+            Some(path) => take_up(path, &inputs, &mut partials, self.options.start_over)?,
+            None => None,
+        };
+        let (kept, resume) = match resumed {
+            Some(Resumed { outputs, checkpoint }) => (outputs, Some(checkpoint)),
+            None => (vec![Committed::default(); self.outputs.len()], None),
+        };
+        let mut sinks = Vec::with_capacity(self.outputs.len());
+        let mut committed = Vec::with_capacity(self.outputs.len());
+        let finished = resume.as_ref().is_some_and(|checkpoint| checkpoint.finished);
+        for (((output, destination), partial), kept) in
+            self.outputs.iter().zip(destinations).zip(partials).zip(kept)
+        {
+            let format = output.format(&self.options);
+            let mut text = OutputText::new(destination, format, output.compression);
+            let shown = output.location.shown();
+            if !finished {
+                text.go_on(kept).map_err(|cause| path_failure("write", shown.as_ref(), cause))?;
+            }
+            let (sink, writer) = (output.open)(text, format == Format::Ndjson, &shown)?;
+            sinks.push(sink);
+            committed.push(CommittedOutput { writer, partial });
+        }
+        let committer = Box::new(FileCommitter {
+            outputs: committed,
+            inputs,
+            state,
+            recorded: resume.is_some(),
+            mark_eos: self.options.mark_eos,
+            finished,
+        });
+        Ok(LaneOutputs { sinks, committer, resume })
+    }
+
+    /// All inputs of the mill; those that another broker reads have no files here.
+    fn known_inputs(&self) -> Vec<KnownInput> {
+        let known = |(node, stream): (usize, &String)| {
+            let own = self.inputs.iter().find(|input| input.node == node);
+            let files = own.map_or_else(|| Arc::from(Vec::new()), |input| Arc::clone(&input.files));
+            KnownInput { stream: stream.clone(), files }
+        };
+        self.streams.iter().enumerate().map(known).collect()
     }
 }
 

@@ -173,3 +173,39 @@ impl Drop for Subscription {
         self.leave();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::location::{Location, files_of};
+
+    /// A stream that reads all of it keeps no more than a few chunks for one that has not begun.
+    #[test]
+    fn few_chunks_are_kept_for_a_stream_that_is_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("input");
+        std::fs::write(&path, "1\n".repeat(1000)).unwrap();
+        let files = files_of(&Location::new(&path)).unwrap().into();
+        let options = FramerOptions { chunk_bytes: 10, record_limit: 100, format: None };
+        let stop = Arc::new(AtomicBool::new(false));
+        let shared = SharedReading::new(files, options, Spot::default(), &stop);
+        let mut fast = shared.subscribe(Spot::default(), Arc::clone(&stop));
+        let mut slow = shared.subscribe(Spot::default(), stop);
+        let mut chunks = 0;
+        while fast.next().unwrap().is_some() {
+            chunks += 1;
+            assert!(shared.lock().kept.len() <= KEPT);
+        }
+        assert!(chunks > 2 * KEPT);
+        let mut text = Vec::new();
+        while let Some(chunk) = slow.next().unwrap() {
+            text.extend_from_slice(chunk.text());
+        }
+        assert!(slow.own.is_some());
+        assert_eq!(text, b"1\n".repeat(1000));
+        // Nobody wants them any more.
+        assert!(shared.lock().kept.is_empty());
+    }
+}

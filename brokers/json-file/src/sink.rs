@@ -11,7 +11,7 @@ use watermill_core::error::{BoxError, BrokerError};
 use watermill_core::record::StreamRecord;
 
 use crate::failure::{SharedFailure, failure};
-use crate::output_text::OutputText;
+use crate::output_text::{Committed, OutputText};
 
 /// How many batches may wait for the writer.
 const QUEUED: usize = 4;
@@ -19,7 +19,7 @@ const QUEUED: usize = 4;
 /// What the writer is asked to do.
 enum Order<R> {
     Write(Vec<R>),
-    Commit { step: CommitStep, done: oneshot::Sender<u64> },
+    Commit { step: CommitStep, done: oneshot::Sender<Committed> },
 }
 
 /// What a commit asks of one output.
@@ -43,8 +43,8 @@ pub(crate) struct FileSink<R> {
 
 /// A writer as the committer sees it, whatever it writes.
 pub(crate) trait Writer: Send {
-    /// Carries out `step` behind all that was written before; returns the length of the file then.
-    fn commit(&mut self, step: CommitStep) -> BoxFuture<'_, Result<u64, BrokerError>>;
+    /// Carries out `step` behind all that was written before; returns what is durable then.
+    fn commit(&mut self, step: CommitStep) -> BoxFuture<'_, Result<Committed, BrokerError>>;
 }
 
 impl<R: StreamRecord> FileSink<R> {
@@ -96,7 +96,7 @@ impl<R: StreamRecord> Sink<R> for FileSink<R> {
 }
 
 impl<R: StreamRecord> Writer for FileSink<R> {
-    fn commit(&mut self, step: CommitStep) -> BoxFuture<'_, Result<u64, BrokerError>> {
+    fn commit(&mut self, step: CommitStep) -> BoxFuture<'_, Result<Committed, BrokerError>> {
         Box::pin(async move {
             let (done, answer) = oneshot::channel();
             self.order(Order::Commit { step, done }).await?;
@@ -162,8 +162,8 @@ impl<E> WriterJob<E> {
                 Order::Commit { step, done } => {
                     match self.commit(step) {
                         // The committer may have been dropped.
-                        Ok(length) => {
-                            let _ = done.send(length);
+                        Ok(committed) => {
+                            let _ = done.send(committed);
                         }
                         Err(cause) => {
                             // Before the committer hears that there will be no answer.
@@ -199,7 +199,7 @@ impl<E> WriterJob<E> {
         Ok(())
     }
 
-    fn commit(&mut self, step: CommitStep) -> std::io::Result<u64> {
+    fn commit(&mut self, step: CommitStep) -> std::io::Result<Committed> {
         if step.mark {
             self.text.mark()?;
         }

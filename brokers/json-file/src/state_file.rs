@@ -93,8 +93,9 @@ impl State {
             );
             failure("resume from", format_args!("`{}`", path.display()), cause)
         };
-        let (state, rest) =
-            text.split_once('\n').ok_or_else(|| damaged("the state file is cut or was not written by watermill"))?;
+        let (state, rest) = text
+            .split_once('\n')
+            .ok_or_else(|| damaged("the state file is cut or was not written by watermill"))?;
         if rest.trim_end() != format!("crc32 {:08x}", crc32fast::hash(state.as_bytes())) {
             return Err(damaged("the state file is damaged: its checksum does not fit"));
         }
@@ -133,6 +134,14 @@ struct Version {
     version: u32,
 }
 
+/// Removes the state at `path`, if there is one.
+pub(crate) fn remove(path: &Path) -> Result<(), BrokerError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(path_failure("remove", path, error)),
+        _ => sync_directory(path).map_err(|cause| path_failure("remove", path, cause)),
+    }
+}
+
 /// Makes the names in the directory of `path` durable. Not every system can open one.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
@@ -143,6 +152,15 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 impl Seen {
+    /// Looks at an input that was read up to `next`: at all of it where it is compressed, since `next` then counts other bytes.
+    pub(crate) fn of_input(path: &Path, next: u64) -> io::Result<Self> {
+        let mut magic = [0; 4];
+        let mut file = File::open(path)?;
+        let compressed =
+            file.read(&mut magic)? >= 2 && (magic[..2] == [0x1f, 0x8b] || magic == [0x28, 0xb5, 0x2f, 0xfd]);
+        Self::look(path, (!compressed).then_some(next))
+    }
+
     /// Looks at the first `length` bytes of the file at `path`; at all of it for `None`.
     pub(crate) fn look(path: &Path, length: Option<u64>) -> io::Result<Self> {
         let mut file = File::open(path)?;

@@ -97,6 +97,29 @@ fn cut_anywhere() {
     }
 }
 
+/// Found by fuzzing: the data is cut inside a line over the limit. It is the cut that is told, whatever the chunks are.
+#[test]
+fn cut_inside_a_line_over_the_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("input");
+    for pack in PACKERS {
+        for open in ["", "["] {
+            let packed = pack(format!("{open}\"{}", "a".repeat(1000)).as_bytes());
+            for (length, cut) in [(packed.len() - 1, true), (packed.len(), open == "[")] {
+                std::fs::write(&path, &packed[..length]).unwrap();
+                for size in [10, 2000] {
+                    let broker =
+                        JsonFileBroker::new().read::<Location>(&path).batch_bytes(size).record_limit(100);
+                    let all = read_all::<Location>(&broker).unwrap();
+                    let fault = all.only_fault();
+                    assert_eq!(matches!(fault.error.cause, BadCause::Truncated), cut, "{fault:?}");
+                    assert!(!fault.recoverable && all.end.is_none());
+                }
+            }
+        }
+    }
+}
+
 /// Every changed byte: either it makes no difference, or there is a fault; never a panic. What was decoded before a checksum told may be wrong, but it is
 /// never all there is.
 #[test]

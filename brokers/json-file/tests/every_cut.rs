@@ -149,7 +149,8 @@ const LINES: &[u8] = "{\"a\":\"é\",\"b\":[1]}\r\n\n{\"a\":-2.5}\n{\"eos__\": tr
 const ARRAY: &[u8] = " [{\"a\":\"\\\"]é\"},\n[1,[2]] ,-3.5, \"x\",{\"eos__\":true},4]\n".as_bytes();
 const OPEN_LINES: &[u8] = b"\xef\xbb\xbf{\"a\":1}\n \n{\"b\":{\"c\":[]}}";
 const OPEN_ARRAY: &[u8] = b"\xef\xbb\xbf[{\"a\":1},{\"b\":{\"c\":[]}}]";
-const ALL: [&[u8]; 4] = [LINES, ARRAY, OPEN_LINES, OPEN_ARRAY];
+const SCALARS: &[u8] = b"1\n22\n-3.5\n\"x\"\n44";
+const ALL: [&[u8]; 5] = [LINES, ARRAY, OPEN_LINES, OPEN_ARRAY, SCALARS];
 
 #[test]
 fn every_cut() {

@@ -119,7 +119,7 @@ fn what_must_not_be_read_or_written() {
     let directory = tempfile::tempdir().unwrap();
     let secret = directory.path().join("secret.json");
     put(&secret, &[1]);
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     let closed = directory.path().join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();

@@ -63,7 +63,7 @@ fn nothing_appears_before_the_end_and_then_all_at_once() {
         outputs.committer.commit(&checkpoint(false, false)).await.unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "the last run's\n");
         // What a commit has made durable is in the hidden file.
-        assert_eq!(names_in(directory.path()), [".o.ndjson.partial", "o.ndjson"]);
+        assert_eq!(names_in(directory.path()), [".o.ndjson.partial", ".o.ndjson.state", "o.ndjson"]);
         let hidden = std::fs::read_to_string(directory.path().join(".o.ndjson.partial")).unwrap();
         assert_eq!(hidden, format!("{A}\n"));
         outputs.sinks[0].write(vec![location(2)]).await.unwrap();
@@ -75,7 +75,7 @@ fn nothing_appears_before_the_end_and_then_all_at_once() {
 }
 
 #[test]
-fn a_run_that_fails_leaves_nothing_behind() {
+fn a_run_that_fails_before_its_first_commit_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("o.json");
     std::fs::write(&path, "the last run's\n").unwrap();
@@ -84,7 +84,6 @@ fn a_run_that_fails_leaves_nothing_behind() {
         block_on(async {
             let mut outputs = outputs::<Location>(&broker).await.unwrap();
             outputs.sinks[0].write(vec![location(1)]).await.unwrap();
-            outputs.committer.commit(&checkpoint(false, false)).await.unwrap();
             if abort {
                 outputs.committer.abort().await.unwrap();
             }
@@ -92,6 +91,29 @@ fn a_run_that_fails_leaves_nothing_behind() {
         });
         assert_eq!(names_in(directory.path()), ["o.json"]);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "the last run's\n");
+    }
+}
+
+#[test]
+fn a_run_that_fails_behind_a_commit_leaves_what_the_next_one_goes_on_with() {
+    for abort in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("o.json");
+        let broker = JsonFileBroker::new().write::<Location>(&path);
+        block_on(async {
+            let mut first = outputs::<Location>(&broker).await.unwrap();
+            first.sinks[0].write(vec![location(1)]).await.unwrap();
+            first.committer.commit(&checkpoint(false, false)).await.unwrap();
+            first.sinks[0].write(vec![location(2)]).await.unwrap();
+            if abort {
+                first.committer.abort().await.unwrap();
+            }
+        });
+        assert_eq!(names_in(directory.path()), [".o.json.partial", ".o.json.state"]);
+        // The second result was not committed: it is written again.
+        write_all(&broker, vec![location(2)]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("[\n{A},\n{B}\n]\n"));
+        assert_eq!(names_in(directory.path()), ["o.json"]);
     }
 }
 
@@ -120,8 +142,20 @@ fn two_runs_do_not_write_one_output() {
         let Err(error) = outputs::<Location>(&broker).await else { panic!("a second run") };
         assert!(told(&error).contains("another run is writing this output"), "{}", told(&error));
         first.committer.commit(&checkpoint(true, true)).await.unwrap();
+        // Once it is finished the next may, and the first has nothing to clean up.
+        drop(first.sinks);
+        let mut second = loop {
+            // Its writer lets go of the file when it has noticed.
+            match outputs::<Location>(&broker).await {
+                Ok(second) => break second,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(1)).await,
+            }
+        };
+        drop(first.committer);
+        second.sinks[0].write(vec![location(2)]).await.unwrap();
+        second.committer.commit(&checkpoint(true, true)).await.unwrap();
     });
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{A}\n"));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{B}\n"));
 }
 
 #[cfg(unix)]

@@ -168,6 +168,19 @@ struct RawStream {
     in_any_order: bool,
 }
 
+impl RawStream {
+    /// Makes matches likely: few different keys, next to each other.
+    fn make_dense(&mut self) {
+        self.start = self.start.clamp(-1, 0);
+        self.distinct &= self.rows.len().is_multiple_of(2);
+        for row in &mut self.rows {
+            row.step = row.step.min(1);
+            row.minor /= 2;
+            row.also = row.also.map(|also| also / 2);
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct RawEdge {
     form: Form,
@@ -176,22 +189,39 @@ struct RawEdge {
     keep: Keep,
     and: bool,
     unique: bool,
+    rare: bool,
+}
+
+impl RawEdge {
+    /// Makes it likely that left rows are kept.
+    fn make_dense(&mut self) {
+        self.offsets = (self.offsets.0.max(0), 0);
+        if self.keep == Keep::Unmatched && !self.rare {
+            self.keep = Keep::Left;
+        }
+    }
 }
 
 /// Cases of a tree that has these edges (left and right stream of each, in preorder).
 pub fn cases(edges: &'static [(usize, usize)], sizes: Sizes) -> impl Strategy<Value = Case> {
     let streams = prop::collection::vec(raw_stream(sizes), edges.len() + 1);
     let joins = prop::collection::vec(raw_edge(), edges.len());
-    (streams, joins, windowing(), cuts(), any::<bool>()).prop_map(
-        move |(streams, joins, window, cuts, nested)| {
+    // The larger a tree, the rarer it is that all its joins find something by chance.
+    let dense = prop::bool::weighted(if edges.len() > 2 { 0.8 } else { 0.3 });
+    (streams, joins, windowing(), cuts(), any::<bool>(), dense).prop_map(
+        move |(mut streams, mut joins, window, cuts, nested, dense)| {
+            if dense {
+                streams.iter_mut().for_each(RawStream::make_dense);
+                joins.iter_mut().for_each(RawEdge::make_dense);
+            }
             let mut specs: Vec<EdgeSpec> =
                 edges.iter().zip(joins).map(|(edge, raw)| spec(*edge, &raw)).collect();
             let rows: Vec<Vec<Row>> =
                 streams.iter().enumerate().map(|(stream, raw)| rows(stream, raw, &specs, sizes)).collect();
             for spec in &mut specs {
-                // A table may promise it too, but nobody checks tables in order: never promise what does not hold.
-                let holds = distinct(spec, &rows[spec.right]);
-                spec.unique &= holds || (sizes.disorder && spec.matching != Match::Lookup);
+                // A promise that is broken is found while reading, where the key is the whole promise and in order.
+                let checked = spec.matching != Match::Lookup && !spec.and;
+                spec.unique &= distinct(spec, &rows[spec.right]) || (sizes.disorder && checked);
             }
             Case { edges: specs, rows, window, cuts, nested }
         },
@@ -216,7 +246,7 @@ fn raw_stream(sizes: Sizes) -> impl Strategy<Value = RawStream> {
             back,
         });
     let few = sizes.rows.min(4);
-    let count = prop_oneof![1 => Just(0), 3 => 0..=few, 12 => 0..=sizes.rows];
+    let count = prop_oneof![1 => Just(0), 3 => 0..=few, 24 => 3.min(few)..=sizes.rows];
     let rows = count.prop_flat_map(move |count| prop::collection::vec(row.clone(), count));
     (rows, -4..4_i64, prop::bool::weighted(0.3), any::<bool>())
         .prop_map(|(rows, start, distinct, in_any_order)| RawStream { rows, start, distinct, in_any_order })
@@ -250,15 +280,18 @@ fn raw_edge() -> impl Strategy<Value = RawEdge> {
         2 => Just(Keep::Exists),
         2 => Just(Keep::Unmatched),
     ];
-    (form, (-1..3_i64, -1..3_i64), matching, keep, prop::bool::weighted(0.3), prop::bool::weighted(0.3))
-        .prop_map(|(form, offsets, matching, keep, and, unique)| RawEdge {
+    let flags = (prop::bool::weighted(0.3), prop::bool::weighted(0.3), prop::bool::weighted(0.3));
+    (form, (-1..3_i64, -1..3_i64), matching, keep, flags).prop_map(
+        |(form, offsets, matching, keep, (and, unique, rare))| RawEdge {
             form,
             offsets,
             matching,
             keep,
             and,
             unique,
-        })
+            rare,
+        },
+    )
 }
 
 fn windowing() -> impl Strategy<Value = Windowing> {
@@ -284,7 +317,7 @@ fn cuts() -> impl Strategy<Value = Cuts> {
 
 /// Makes of a drawn edge one that the mill accepts.
 fn spec((left, right): (usize, usize), raw: &RawEdge) -> EdgeSpec {
-    let RawEdge { mut form, offsets, mut matching, keep, mut and, unique } = *raw;
+    let RawEdge { mut form, offsets, mut matching, keep, mut and, unique, .. } = *raw;
     if form == Form::Also && matching != Match::Lookup {
         form = Form::Int;
     }
@@ -331,8 +364,10 @@ fn rows(stream: usize, raw: &RawStream, edges: &[EdgeSpec], sizes: Sizes) -> Vec
         .collect()
 }
 
+/// Whether no right key comes twice; with an equality beside it, whether no pair does.
 fn distinct(edge: &EdgeSpec, rows: &[Row]) -> bool {
-    let mut keys: Vec<_> = rows.iter().filter_map(|row| right_key(edge, row)).collect();
+    let beside = |row: &Row| if edge.and { row.also } else { Some(0) };
+    let mut keys: Vec<_> = rows.iter().filter_map(|row| right_key(edge, row).zip(beside(row))).collect();
     let count = keys.len();
     keys.sort_unstable();
     keys.dedup();

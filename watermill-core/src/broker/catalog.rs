@@ -40,6 +40,9 @@ pub struct OutputDecl {
 pub struct Job {
     /// The name of the mill's function.
     pub function: String,
+    /// All inputs of the mill, whoever reads them, as messages call them: [`Checkpoint::positions`](super::Checkpoint::positions) are in
+    /// this order.
+    pub streams: Vec<String>,
     /// The inputs, one for each node of the join tree that this broker reads.
     pub inputs: Vec<InputRequest>,
     /// The outputs that this broker writes.
@@ -53,6 +56,8 @@ pub struct InputRequest {
     pub input: usize,
     /// How messages call the stream: `RobotLocation`, or `RobotLocation "left camera"`.
     pub stream: String,
+    /// Its place in [`Job::streams`].
+    pub node: usize,
 }
 
 /// One output that a run needs.

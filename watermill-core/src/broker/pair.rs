@@ -9,8 +9,8 @@ use crate::error::BrokerError;
 pub trait BrokerExt: Broker + Sized {
     /// This broker and another one: each stream is read and written where it was declared.
     ///
-    /// Results are committed to both. The broker named first that writes anything holds the positions of all inputs; it commits
-    /// last.
+    /// The broker that writes the results holds the positions of all inputs. Results of one mill that go to two brokers are
+    /// refused when the run starts, since they could not be committed in one step.
     ///
     /// ```
     /// # extern crate watermill_core as watermill;
@@ -58,6 +58,15 @@ impl<A: Broker, B: Broker> Broker for Pair<A, B> {
         Box::pin(async move {
             let own = self.first.catalog()?;
             let split = Split::new(job, own.inputs.len(), own.outputs.len());
+            if split.jobs.iter().all(|job| !job.outputs.is_empty()) {
+                return Err(BrokerError {
+                    broker: self.name.clone(),
+                    action: "write".to_owned(),
+                    location: "the results of one mill by two brokers; let one broker write all of them"
+                        .to_owned(),
+                    cause: "they could not be committed in one step".into(),
+                });
+            }
             // A broker that this mill does not need is not opened.
             let needed = |job: &Job| !(job.inputs.is_empty() && job.outputs.is_empty());
             let first =
@@ -80,7 +89,7 @@ struct Split {
 
 impl Split {
     fn new(job: &Job, first_inputs: usize, first_outputs: usize) -> Self {
-        let empty = || Job { function: job.function.clone(), ..Job::default() };
+        let empty = || Job { function: job.function.clone(), streams: job.streams.clone(), ..Job::default() };
         let mut split = Self { jobs: [empty(), empty()], inputs: Vec::new(), outputs: Vec::new() };
         for request in &job.inputs {
             let mut request = request.clone();

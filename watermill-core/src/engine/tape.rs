@@ -160,7 +160,9 @@ impl<R> Tape<R> {
 
     /// How much memory the batches on the tape take, as far as is known.
     pub(crate) fn bytes(&self) -> u64 {
-        let records: u64 = self.segments.iter().map(|segment| size_of_val(segment.slice()) as u64).sum();
+        // Records that have left for a window count too: the window holds them, and their batch keeps its memory.
+        let records: u64 =
+            self.segments.iter().map(|segment| (segment.end() - segment.first) * size_of::<R>() as u64).sum();
         records + self.segments.iter().map(|segment| segment.bytes).sum::<u64>()
     }
 }

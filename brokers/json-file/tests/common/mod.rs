@@ -54,7 +54,9 @@ pub fn job(broker: &JsonFileBroker) -> Result<Job, BrokerError> {
     let catalog = broker.catalog()?;
     let mut job = Job { function: "test".to_owned(), ..Job::default() };
     for (input, decl) in catalog.inputs.iter().enumerate() {
-        job.inputs.push(InputRequest { input, stream: decl.record.name().to_owned() });
+        let stream = decl.record.name().to_owned();
+        job.streams.push(stream.clone());
+        job.inputs.push(InputRequest { input, stream, node: input });
     }
     for (output, decl) in catalog.outputs.iter().enumerate() {
         job.outputs.push(OutputRequest { output, stream: decl.record.name().to_owned() });

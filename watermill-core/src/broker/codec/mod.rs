@@ -1,5 +1,7 @@
 //! Codecs: from bytes to records and back.
 
+mod plain_json;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -107,7 +109,10 @@ impl<R: StreamRecord + DeserializeOwned> Decode<R> for JsonCodec {
         if is_eos_mark(text.as_bytes()) {
             return Ok(Decoded::EndOfStream);
         }
-        serde_json::from_str(text).map(Decoded::Record).map_err(BadCause::json)
+        match plain_json::read_line(text) {
+            Ok((record, _, behind)) if behind == text.len() => Ok(Decoded::Record(record)),
+            _ => serde_json::from_str(text).map(Decoded::Record).map_err(BadCause::json),
+        }
     }
 
     fn decode_lines(&self, text: &str, into: &mut Lines<'_, R>) -> usize {
@@ -119,17 +124,17 @@ impl<R: StreamRecord + DeserializeOwned> Decode<R> for JsonCodec {
             None => text,
         };
         let bytes = text.as_bytes();
-        let before = into.records.len();
-        let mut values = serde_json::Deserializer::from_str(text).into_iter::<R>();
         let mut start = 0;
-        while bytes.get(start).is_some_and(|first| !first.is_ascii_whitespace())
-            && let Some(Ok(record)) = values.next()
-        {
-            let end = values.byte_offset();
-            let next = match &bytes[end..] {
-                [b'\n', ..] => end + 1,
-                [b'\r', b'\n', ..] => end + 2,
-                _ => break,
+        let mut unusual = 0;
+        while bytes.get(start).is_some_and(|first| !first.is_ascii_whitespace()) {
+            let (record, end, next) = match plain_json::read_line(&text[start..]) {
+                Ok((record, length, behind)) => (record, start + length, start + behind),
+                Err(_) => {
+                    let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |line| start + line);
+                    let Ok(record) = serde_json::from_str(&text[start..end]) else { break };
+                    unusual += 1;
+                    (record, end, bytes.len().min(end + 1))
+                }
             };
             if end - start > into.limit {
                 break;
@@ -137,12 +142,10 @@ impl<R: StreamRecord + DeserializeOwned> Decode<R> for JsonCodec {
             into.records.push(record);
             into.offsets.push(into.base + start as u64);
             start = next;
-        }
-        // A record that goes over several lines is none: as many lines as records, or one by one.
-        if memchr::memchr_iter(b'\n', &bytes[..start]).count() != into.records.len() - before {
-            into.records.truncate(before);
-            into.offsets.truncate(before);
-            return 0;
+            // Not worth trying any more.
+            if unusual > 16 && unusual > into.records.len() / 4 {
+                break;
+            }
         }
         start
     }

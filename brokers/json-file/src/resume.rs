@@ -1,0 +1,114 @@
+//! Taking up where an earlier run stopped.
+
+use std::path::{Path, PathBuf};
+
+use watermill_core::broker::Checkpoint;
+use watermill_core::error::BrokerError;
+
+use crate::committer::KnownInput;
+use crate::failure::{failure, path_failure};
+use crate::output_text::Committed;
+use crate::partial_file::{PartialFile, hidden_beside};
+use crate::state_file::{State, remove};
+
+/// What an earlier run left.
+pub(crate) struct Resumed {
+    /// What of each output stays.
+    pub(crate) outputs: Vec<Committed>,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+/// Where the state of these outputs is recorded; `None` when one of them cannot be cut back, or there are none.
+pub(crate) fn state_path(outputs: &[Option<PartialFile>]) -> Option<PathBuf> {
+    let mut targets = Vec::with_capacity(outputs.len());
+    for partial in outputs {
+        targets.push(partial.as_ref()?.target());
+    }
+    hidden_beside(targets.first()?, "state")
+}
+
+/// Finds what an earlier run has committed, and makes sure that it can be taken up.
+pub(crate) fn take_up(
+    path: &Path,
+    inputs: &[KnownInput],
+    outputs: &mut [Option<PartialFile>],
+    start_over: bool,
+) -> Result<Option<Resumed>, BrokerError> {
+    if start_over {
+        remove(path)?;
+        return Ok(None);
+    }
+    if path.exists() {
+        // Whatever is wrong with the state: what was committed is not ours to remove.
+        outputs.iter_mut().flatten().for_each(PartialFile::keep);
+    }
+    let Some(state) = State::load(path)? else { return Ok(None) };
+    let refused = |cause: String| {
+        let cause = format!("{cause}; to begin again, use `start_over()` or remove `{}`", path.display());
+        failure("go on from", format_args!("`{}`", path.display()), cause)
+    };
+    let streams: Vec<&str> = state.inputs.iter().map(|input| input.stream.as_str()).collect();
+    if !streams.iter().copied().eq(inputs.iter().map(|input| input.stream.as_str())) {
+        return Err(refused(format!("it was left by another mill, which reads {}", streams.join(", "))));
+    }
+    let named =
+        |partial: &PartialFile| partial.target().file_name().map(|name| name.to_string_lossy().into_owned());
+    let names = outputs.iter().flatten().map(named);
+    if !names.eq(state.outputs.iter().map(|output| Some(output.name.clone()))) {
+        return Err(refused("it was left by another mill, which writes other files".to_owned()));
+    }
+    if state.finished {
+        return finish(path, &state, outputs).map(Some);
+    }
+    for (input, known) in state.inputs.iter().zip(inputs) {
+        let Some(seen) = &input.seen else { continue };
+        let file =
+            known.files.iter().find(|file| file.is_called(&input.position.part)).or(known.files.first());
+        let Some(file) = file.and_then(|file| file.path.as_deref()) else { continue };
+        let difference = seen.difference(file).map_err(|cause| path_failure("read", file, cause))?;
+        if let Some(difference) = difference {
+            return Err(refused(format!(
+                "the input `{}` is not the one the run was reading: {difference}",
+                file.display()
+            )));
+        }
+    }
+    for (output, partial) in state.outputs.iter().zip(outputs.iter().flatten()) {
+        let length = partial.length()?;
+        if length < output.length {
+            return Err(refused(format!(
+                "the hidden output of `{}` has {length} bytes, fewer than the {} that were committed",
+                partial.target().display(),
+                output.length
+            )));
+        }
+    }
+    tracing::info!(target: "watermill", state = %path.display(), "going on where an earlier run stopped");
+    Ok(Some(resumed(&state)))
+}
+
+fn resumed(state: &State) -> Resumed {
+    let mut checkpoint = Checkpoint::default();
+    checkpoint.finished = state.finished;
+    checkpoint.positions = state.inputs.iter().map(|input| input.position.clone()).collect();
+    let kept = |output: &crate::state_file::OutputState| Committed {
+        length: output.length,
+        elements: output.elements,
+        marked: output.marked,
+    };
+    Resumed { outputs: state.outputs.iter().map(kept).collect(), checkpoint }
+}
+
+/// The earlier run had written everything, but not given every file its name.
+fn finish(path: &Path, state: &State, outputs: &mut [Option<PartialFile>]) -> Result<Resumed, BrokerError> {
+    for (output, partial) in state.outputs.iter().zip(outputs.iter_mut().flatten()) {
+        // Opening the hidden file has made an empty one, if it had its name already.
+        if partial.length()? == output.length {
+            partial.publish()?;
+        } else {
+            partial.remove()?;
+        }
+    }
+    remove(path)?;
+    Ok(resumed(state))
+}
