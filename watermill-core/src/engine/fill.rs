@@ -116,12 +116,18 @@ impl Walk {
         }
     }
 
-    /// Remembers where every stream stands as a window opens: an open window holds all of them back.
+    /// Remembers where every stream stands as a window opens: an open window holds the positions of all of them back, though not
+    /// their batches.
     pub(super) fn hold_back(&mut self) {
-        self.release();
-        for node in 1..self.nodes.len() {
+        for node in 0..self.nodes.len() {
             let from = self.needed_from(node);
-            self.nodes[node].window_floor = Some(from);
+            let state = &mut self.nodes[node];
+            let start = match &state.floor {
+                Some((at, floor)) if *at == from => floor.clone(),
+                _ => state.node.bookmark(from),
+            };
+            state.window_start = Some(start);
+            state.marked_before = state.marks.count();
         }
     }
 
@@ -151,7 +157,8 @@ impl Walk {
             }
         }
         for node in &mut self.nodes {
-            node.window_floor = None;
+            node.window_start = None;
+            node.node.take_back();
             node.members_seen.clear();
         }
         if let Some(window) = &mut self.window {
