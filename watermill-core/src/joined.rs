@@ -134,6 +134,18 @@ impl<R> Group<R> {
         self.len = len;
     }
 
+    /// Points the group at another run of the same batch, if it is there.
+    #[inline]
+    fn move_run(&mut self, from: u64, len: u64) -> bool {
+        match &mut self.pieces {
+            Pieces::Run { batch: Some(batch), start } if from + len <= batch.len() as u64 => {
+                (*start, self.len) = (from as usize, len as usize);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Points the group at several runs, each a batch with its first index and length.
     pub(crate) fn set_runs<'a>(&mut self, source: impl Iterator<Item = (&'a Arc<Vec<R>>, usize, usize)>)
     where
@@ -258,7 +270,20 @@ pub struct Joined<L, R> {
     groups: Vec<Group<R>>,
     /// One for each join of these two types, when there are several; then the fields above are unused.
     siblings: Vec<Joined<L, R>>,
+    /// The batches that the sole left record and its group are in.
+    batches: Batches,
     left: std::marker::PhantomData<fn(&L)>,
+}
+
+/// Where two batches stand: that of the sole left record, and that of its group.
+#[derive(Clone, Copy, Default)]
+struct Batches {
+    /// The left one's first record: its address, and its position in the stream.
+    left_address: usize,
+    left_first: u64,
+    left_count: u64,
+    /// The position of the first record of the right one.
+    right_first: u64,
 }
 
 /// Left records side by side in memory. Addresses are only ever compared, never followed.
@@ -339,6 +364,7 @@ impl<L, R> Joined<L, R> {
             blocks: Vec::new(),
             groups: Vec::new(),
             siblings: Vec::new(),
+            batches: Batches::default(),
             left: std::marker::PhantomData,
         }
     }
@@ -381,6 +407,31 @@ impl<L, R> Joined<L, R> {
             self.groups.push(Group::empty());
         }
         &mut self.groups[0]
+    }
+
+    /// The sole left record is in `lefts`, whose first record is at `left_first` of its stream, and its group in the batch whose
+    /// first record is at `right_first`: neighbours of both can be found by [`Joined::aim_sole`].
+    pub(crate) fn remember(&mut self, lefts: &[L], left_first: u64, right_first: u64) {
+        let (left_address, left_count) = (lefts.as_ptr().addr(), lefts.len() as u64);
+        self.batches = Batches { left_address, left_first, left_count, right_first };
+    }
+
+    /// As [`Joined::sole`], for the left record at `left` of its stream and the right records from `low` to below
+    /// `high`, if they are in the same batches as those before.
+    #[inline]
+    pub(crate) fn aim_sole(&mut self, left: u64, low: u64, high: u64) -> bool {
+        let Batches { left_address, left_first, left_count, right_first } = self.batches;
+        let ([block], [group]) = (self.blocks.as_mut_slice(), self.groups.as_mut_slice()) else {
+            return false;
+        };
+        let (Some(index), Some(start)) = (left.checked_sub(left_first), low.checked_sub(right_first)) else {
+            return false;
+        };
+        if index >= left_count || !group.move_run(start, high - low) {
+            return false;
+        }
+        block.address = left_address + index as usize * size_of::<L>();
+        true
     }
 
     /// Adds a group for the next record of a window; where the window stands is told by [`Joined::place`].

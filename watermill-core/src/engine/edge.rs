@@ -11,6 +11,7 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::ahead::{Run, STRETCH};
 use super::also_index::AlsoIndex;
 use super::check::describe;
 use super::matching::{Also, Matching};
@@ -35,6 +36,9 @@ pub(crate) enum Seek {
 pub(crate) trait AnyEdge: Send {
     /// Moves the cursors to the left record at `position`.
     fn seek(&mut self, left: &dyn Any, right: &dyn Any, position: u64) -> Seek;
+    /// Adds the match of the left record at `position`, which was sought last, and those of the ones behind it, as far as they
+    /// are runs that are known already; moves the cursors to the last of them. Adds nothing where that cannot be.
+    fn look_ahead(&mut self, left: &dyn Any, right: &dyn Any, position: u64, runs: &mut Vec<Run>);
     /// Whether right records must be taken in before [`AnyEdge::select`].
     fn takes_in(&self) -> bool;
     /// The right records below `end` that are to be taken in next start here.
@@ -216,6 +220,48 @@ where
         if complete { Seek::Below(high) } else { Seek::Need }
     }
 
+    fn look_ahead_typed<'t>(
+        &'t mut self,
+        left: &'t Tape<L>,
+        right: &'t Tape<R>,
+        position: u64,
+        runs: &mut Vec<Run>,
+    ) {
+        if !matches!(self.matching, Matching::Equal | Matching::Within(_)) {
+            return;
+        }
+        runs.push((self.low, self.high));
+        let base = self.low;
+        let rights = right.rest(base);
+        // Indexes in `rights`. Whatever is not found there is left to `seek`.
+        let mut low = 0;
+        let mut high = (self.high - base) as usize;
+        for record in left.rest(position + 1).iter().take(STRETCH) {
+            let Ok(Some(key)) = self.left_key.key(record) else { break };
+            let place = |right: &'t R| {
+                let other = self.right_key.key(right).ok().flatten()?;
+                match &self.matching {
+                    Matching::Equal => Some(other.cmp(&key)),
+                    Matching::Within(interval) => Some(interval.place(&other, &key)),
+                    Matching::AsOf(_) | Matching::Lookup => None,
+                }
+            };
+            let Some(first) = find(rights, low, |right| place(right).map(Ordering::is_ge)) else { break };
+            let Some(behind) = find(rights, high.max(first), |right| place(right).map(Ordering::is_gt))
+            else {
+                break;
+            };
+            if self.unique && behind - first > 1 {
+                break;
+            }
+            (low, high) = (first, behind);
+            runs.push((base + first as u64, base + behind as u64));
+        }
+        if let Some(last) = runs.last() {
+            (self.low, self.high) = *last;
+        }
+    }
+
     fn select_typed(&mut self, left: &Tape<L>, right: &Tape<R>, position: u64, span: &mut Span) {
         span.clear();
         span.floor = self.low;
@@ -312,6 +358,18 @@ where
     }
 }
 
+/// The first index from `from` on whose record is `past`; `None` when there is no such record, or one before it
+/// of which that cannot be said.
+#[inline]
+fn find<'t, R>(records: &'t [R], from: usize, past: impl Fn(&'t R) -> Option<bool>) -> Option<usize> {
+    for (index, record) in records.get(from..)?.iter().enumerate() {
+        if past(record)? {
+            return Some(from + index);
+        }
+    }
+    None
+}
+
 /// The first position from `from` on whose record is `past`, and whether there was one on the tape.
 fn advance<'t, R>(tape: &'t Tape<R>, from: u64, mut past: impl FnMut(&'t R) -> bool) -> (u64, bool) {
     let mut position = from;
@@ -376,6 +434,12 @@ where
 {
     fn seek(&mut self, left: &dyn Any, right: &dyn Any, position: u64) -> Seek {
         self.seek_typed(tape!(left, L, Seek::NoKey), tape!(right, R, Seek::NoKey), position)
+    }
+
+    fn look_ahead(&mut self, left: &dyn Any, right: &dyn Any, position: u64, runs: &mut Vec<Run>) {
+        if !self.intake.on {
+            self.look_ahead_typed(tape!(left, L, ()), tape!(right, R, ()), position, runs);
+        }
     }
 
     fn takes_in(&self) -> bool {
@@ -456,8 +520,14 @@ where
     ) {
         let Some(joined) = slot.downcast_mut::<Joined<L, R>>() else { return };
         let (left, right) = (tape!(left, L), tape!(right, R));
-        if let Some(record) = left.get(at) {
-            point(joined.part(part).sole(record), right, span);
+        let Some((lefts, index)) = left.shared(at) else { return };
+        let joined = joined.part(part);
+        point(joined.sole(&lefts[index]), right, span);
+        if let Some((_, start)) = right.shared(span.low)
+            && !span.listed
+            && !span.is_empty()
+        {
+            joined.remember(lefts, at - index as u64, span.low - start as u64);
         }
     }
 

@@ -7,12 +7,17 @@ use crate::window::{CloseReason, WindowInfo};
 impl Walk {
     /// Points the stage at one master and its matches.
     pub(super) fn fill_single(&mut self, stage: &mut dyn Stage, position: u64) {
-        self.nodes[0].node.put_single(stage.master(), position);
+        if !stage.aim(position) {
+            self.nodes[0].node.put_single(stage.master(), position);
+        }
         for edge in &self.edges {
             let Some((param, part)) = edge.slot else { continue };
             let Some(joined) = stage.param(param) else { continue };
             if edge.left == 0 {
                 let Some(span) = edge.spans.get(position) else { continue };
+                if !span.listed && joined.aim(part, position, span.low, span.high) {
+                    continue;
+                }
                 let (left, right) = (self.nodes[0].node.tape(), self.nodes[edge.right].node.tape());
                 edge.edge.fill_sole(joined.as_any(), part, left, right, position, span);
             } else {
@@ -30,7 +35,9 @@ impl Walk {
             }
         }
         self.follow(stage, position);
-        self.finish_below(stage);
+        if self.deep {
+            self.finish_below(stage);
+        }
     }
 
     /// Adds one master and its matches to the window.
@@ -58,11 +65,10 @@ impl Walk {
     fn follow(&mut self, stage: &mut dyn Stage, position: u64) {
         self.nodes[0].marks.mark(position);
         for edge in &self.edges {
-            let in_order = edge.edge.in_order();
             if edge.left == 0 {
                 let right = &mut self.nodes[edge.right];
                 let Some(span) = edge.spans.get(position) else { continue };
-                if in_order && !span.listed {
+                if edge.in_order && !span.listed {
                     right.marks.mark_run(span.low, span.high);
                 } else {
                     for at in span.positions() {

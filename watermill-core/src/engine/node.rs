@@ -289,7 +289,7 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         if let Some(slot) = slot.downcast_mut::<Single<R>>()
             && let Some((batch, index)) = self.tape.shared(position)
         {
-            slot.set(batch, index);
+            slot.set(batch, index, position);
         }
     }
 

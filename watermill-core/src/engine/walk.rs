@@ -3,11 +3,12 @@
 
 use std::collections::HashSet;
 
+use super::ahead::Ahead;
 use super::edge::{AnyEdge, Seek};
 use super::keep::Keep;
 use super::marks::Marks;
 use super::node::AnyNode;
-use super::span::SpanTable;
+use super::span::{Span, SpanTable};
 use crate::broker::Position;
 use crate::error::{BadCause, BadRecord, RunError};
 use crate::function::{ParamKind, Stage};
@@ -55,6 +56,10 @@ pub(crate) struct WalkEdge {
     pub(crate) slot: Option<(usize, usize)>,
     /// The matches of the left records still needed.
     pub(super) spans: SpanTable,
+    /// The matches of left records that the walk has not come to yet.
+    ahead: Ahead,
+    /// As [`AnyEdge::in_order`] says.
+    pub(super) in_order: bool,
 }
 
 impl WalkEdge {
@@ -65,7 +70,27 @@ impl WalkEdge {
         keep: Keep,
         slot: Option<(usize, usize)>,
     ) -> Self {
-        Self { edge, left, right, keep, slot, spans: SpanTable::default() }
+        let in_order = edge.in_order();
+        Self { edge, left, right, keep, slot, spans: SpanTable::default(), ahead: Ahead::default(), in_order }
+    }
+
+    /// The span of the left record at `position`, empty or as it was set before.
+    fn span(&mut self, position: u64) -> &mut Span {
+        // The root is needed one record at a time.
+        if self.left == 0 { self.spans.only(position) } else { self.spans.slot(position) }
+    }
+
+    /// The first right position that is still needed.
+    fn low(&self) -> u64 {
+        self.ahead.low().unwrap_or_else(|| self.edge.low())
+    }
+
+    /// Nothing that was read of the right stream can match a later left record.
+    fn holds_nothing(&self, right_end: u64) -> bool {
+        match self.ahead.low() {
+            Some(low) => low >= right_end,
+            None => self.edge.holds_nothing(right_end),
+        }
     }
 
     fn is_strict(&self) -> bool {
@@ -267,15 +292,23 @@ impl Walk {
     }
 
     fn resolve_edge(&mut self, index: usize, position: u64) -> Result<bool, Blocked> {
-        let (left, right) = (self.edges[index].left, self.edges[index].right);
-        let seek = {
-            let edge = &mut self.edges[index].edge;
-            edge.seek(self.nodes[left].node.tape(), self.nodes[right].node.tape(), position)
-        };
+        let edge = &mut self.edges[index];
+        if let Some((low, high)) = edge.ahead.go_to(position) {
+            let span = edge.span(position);
+            span.set_run(low, high);
+            span.floor = low;
+            return self.check_group(index, position, Some(high - low)).map(|()| low < high);
+        }
+        let (left, right) = (edge.left, edge.right);
+        edge.ahead.begin(position);
+        let seek = edge.edge.seek(self.nodes[left].node.tape(), self.nodes[right].node.tape(), position);
         let high = match seek {
             Seek::Below(high) => high,
             Seek::NoKey => {
-                self.span_slot(index, position).clear();
+                let floor = edge.edge.low();
+                let span = edge.span(position);
+                span.clear();
+                span.floor = floor;
                 return Ok(false);
             }
             Seek::Need => {
@@ -292,11 +325,12 @@ impl Walk {
                 at += 1;
             }
         }
-        let root = left == 0;
         let edge = &mut self.edges[index];
-        let span = if root { edge.spans.only(position) } else { edge.spans.slot(position) };
-        edge.edge.select(self.nodes[left].node.tape(), self.nodes[right].node.tape(), position, span);
+        let (left_tape, right_tape) = (self.nodes[left].node.tape(), self.nodes[right].node.tape());
+        let span = if left == 0 { edge.spans.only(position) } else { edge.spans.slot(position) };
+        edge.edge.select(left_tape, right_tape, position, span);
         let len = span.len();
+        edge.edge.look_ahead(left_tape, right_tape, position, edge.ahead.begin(position));
         if edge.edge.breaks_promise(span) {
             let second = span.positions().nth(1).unwrap_or_default();
             return Err(Blocked::Error(Box::new(self.broken_promise(index, second))));
@@ -305,14 +339,6 @@ impl Walk {
             self.check_group(index, position, Some(len))?;
         }
         Ok(len > 0)
-    }
-
-    fn span_slot(&mut self, edge: usize, position: u64) -> &mut super::span::Span {
-        let edge = &mut self.edges[edge];
-        let floor = edge.edge.low();
-        let span = if edge.left == 0 { edge.spans.only(position) } else { edge.spans.slot(position) };
-        span.floor = floor;
-        span
     }
 
     fn check_group(&self, index: usize, position: u64, len: Option<u64>) -> Result<(), Blocked> {
@@ -348,9 +374,9 @@ impl Walk {
             let right = &self.nodes[edge.right];
             if !edge.is_strict() {
                 None
-            } else if right.node.ended() && edge.edge.holds_nothing(right.node.end()) {
+            } else if right.node.ended() && edge.holds_nothing(right.node.end()) {
                 Some(edge.right)
-            } else if edge.edge.holds_nothing(0) {
+            } else if edge.holds_nothing(0) {
                 // What it has not taken in yet will be dropped, if a stream further below is the one that has ended.
                 self.exhausted(edge.right)
             } else {
@@ -380,7 +406,7 @@ impl Walk {
                 .map_or(self.next, |window| window.first),
             Some(edge) => {
                 let edge = &self.edges[edge];
-                let low = edge.edge.low();
+                let low = edge.low();
                 // The root's only span belongs to a master that is done with, or will be sought again.
                 if edge.left == 0 { low } else { edge.spans.lowest().map_or(low, |lowest| lowest.min(low)) }
             }

@@ -34,6 +34,10 @@ pub trait MasterSlot<M>: Any + Send {
     fn new() -> Self;
     /// The masters as a slice.
     fn slice(&self) -> &[M];
+    /// Goes to the master at `position` of its stream, if it is in the batch at hand.
+    fn aim(&mut self, _position: u64) -> bool {
+        false
+    }
 }
 
 /// One master, inside the batch it came in.
@@ -41,24 +45,38 @@ pub trait MasterSlot<M>: Any + Send {
 pub struct Single<M> {
     batch: Arc<Vec<M>>,
     index: usize,
+    /// The position in its stream of the first record of the batch.
+    first: u64,
 }
 
 impl<M> Single<M> {
-    pub(crate) fn set(&mut self, batch: &Arc<Vec<M>>, index: usize) {
+    /// Goes to the master at `position` of its stream, which is at `index` of `batch`.
+    pub(crate) fn set(&mut self, batch: &Arc<Vec<M>>, index: usize, position: u64) {
         if !Arc::ptr_eq(&self.batch, batch) {
             self.batch = Arc::clone(batch);
         }
-        self.index = index;
+        (self.index, self.first) = (index, position - index as u64);
     }
 }
 
 impl<M: Send + Sync + 'static> MasterSlot<M> for Single<M> {
     fn new() -> Self {
-        Self { batch: Arc::new(Vec::new()), index: 0 }
+        Self { batch: Arc::new(Vec::new()), index: 0, first: 0 }
     }
 
     fn slice(&self) -> &[M] {
         self.batch.get(self.index..=self.index).unwrap_or(&[])
+    }
+
+    #[inline]
+    fn aim(&mut self, position: u64) -> bool {
+        match position.checked_sub(self.first) {
+            Some(index) if index < self.batch.len() as u64 => {
+                self.index = index as usize;
+                true
+            }
+            _ => false,
+        }
     }
 }
 

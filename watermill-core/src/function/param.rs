@@ -47,6 +47,12 @@ pub struct Injected<'a> {
 pub trait Slot: Any + Send {
     #[doc(hidden)]
     fn as_any(&mut self) -> &mut dyn Any;
+    /// Points the group of the sole left record, at `left` of its stream, at the right records from `low` to below `high`, if
+    /// all of them are in the batches at hand.
+    #[doc(hidden)]
+    fn aim(&mut self, _part: usize, _left: u64, _low: u64, _high: u64) -> bool {
+        false
+    }
     /// A window is complete: its masters stand in `masters`, a `Vec<M>`.
     #[doc(hidden)]
     fn place_masters(&mut self, _masters: &dyn Any) {}
@@ -100,6 +106,11 @@ impl<L: StreamRecord, R: StreamRecord> Param for &'static Joined<L, R> {
 impl<L: StreamRecord, R: StreamRecord> Slot for Joined<L, R> {
     fn as_any(&mut self) -> &mut dyn Any {
         self
+    }
+
+    #[inline]
+    fn aim(&mut self, part: usize, left: u64, low: u64, high: u64) -> bool {
+        self.part(part).aim_sole(left, low, high)
     }
 
     fn place_masters(&mut self, masters: &dyn Any) {

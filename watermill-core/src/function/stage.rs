@@ -31,6 +31,8 @@ pub(crate) enum Called<'a> {
 pub(crate) trait Stage {
     /// `Single<M>` or `Vec<M>`.
     fn master(&mut self) -> &mut dyn Any;
+    /// Goes to the master at `position` of its stream, if it is in the batch that the slot holds.
+    fn aim(&mut self, position: u64) -> bool;
     /// The slot of the parameter at `index`, counted behind the master.
     fn param(&mut self, index: usize) -> Option<&mut dyn Slot>;
     /// The results that the function returned.
@@ -78,6 +80,10 @@ struct Staged<C, P: Master, Q: Params, O: Outcome> {
 impl<C: Caller<P, Q, O>, P: Master, Q: Params, O: Outcome> Stage for Staged<C, P, Q, O> {
     fn master(&mut self) -> &mut dyn Any {
         &mut self.frame.master
+    }
+
+    fn aim(&mut self, position: u64) -> bool {
+        self.frame.master.aim(position)
     }
 
     fn param(&mut self, index: usize) -> Option<&mut dyn Slot> {
