@@ -438,7 +438,7 @@ where
 
     fn look_ahead(&mut self, left: &dyn Any, right: &dyn Any, position: u64, runs: &mut Vec<Run>) {
         if !self.intake.on {
-            self.look_ahead_typed(tape!(left, L, ()), tape!(right, R, ()), position, runs);
+            self.look_ahead_typed(tape!(left, L), tape!(right, R), position, runs);
         }
     }
 
