@@ -8,9 +8,6 @@ use watermill::{RunError, RunReport};
 use watermill_derive::StreamRecord;
 use watermill_oracle::script::{ScriptBroker, Step};
 
-/// A join, made anew for each run.
-type MakeJoin = fn() -> JoinWith<L, R, i64>;
-
 #[derive(Debug, Clone, StreamRecord)]
 struct L {
     key: i64,
