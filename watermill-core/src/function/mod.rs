@@ -12,9 +12,9 @@
 //!    first parameter, [`Params`] for the rest, [`Outcome`] for the result.
 //! 3. *Can it be called with arguments of any lifetime?* `Call` is implemented for every function that is also
 //!    `for<'w> Fn(P1::Item<'w>, ..)`. `P1` itself is only a stand-in with a `'static` lifetime: `&'static Flight` stands for
-//!    `&'w Flight`.
+//!    `&'w Flight`. [`Unchanging`] asks beside it that the function is `Fn`, so that a closure that is not is told where it belongs.
 //!
-//! Everything behind this folder is erased: the engine sees a [`Stage`], never a function's type.
+//! Everything behind this folder is erased: the engine sees a `Stage`, never a function's type.
 
 mod inject;
 mod master;
