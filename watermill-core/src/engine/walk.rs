@@ -1,8 +1,6 @@
 //! The walk: one master after the other through the join tree. Plain synchronous code; when a stream has to be read first, it
 //! says which one and is called again.
 
-use std::collections::HashSet;
-
 use super::ahead::{Ahead, Run};
 use super::edge::{AnyEdge, Seek};
 use super::keep::Keep;
@@ -25,8 +23,8 @@ pub(crate) struct WalkNode {
     pub(super) marks: Marks,
     /// The positions that the master at hand brings into the call; used only where there are joins below.
     pub(super) members: Vec<u64>,
-    /// The positions that are in the call already.
-    pub(super) members_seen: HashSet<u64>,
+    /// The positions that are in the call already, ascending.
+    pub(super) members_seen: Vec<u64>,
     /// Where an open window holds the stream back.
     pub(super) window_floor: Option<u64>,
 }
@@ -40,7 +38,7 @@ impl WalkNode {
             parent,
             marks: Marks::default(),
             members: Vec::new(),
-            members_seen: HashSet::new(),
+            members_seen: Vec::new(),
             window_floor: None,
         }
     }
