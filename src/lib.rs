@@ -68,3 +68,8 @@ pub mod prelude {
     #[doc(no_inline)]
     pub use serde::{Deserialize, Serialize};
 }
+
+/// Runs the code in the README as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -111,6 +111,9 @@ impl Committer for FileCommitter {
 
     fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
+            for output in &mut self.outputs {
+                output.writer.stop().await;
+            }
             let mut result = Ok(());
             for partial in self.outputs.iter_mut().filter_map(|output| output.partial.as_mut()) {
                 if self.recorded {

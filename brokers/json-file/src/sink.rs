@@ -19,7 +19,14 @@ const QUEUED: usize = 4;
 /// What the writer is asked to do.
 enum Order<R> {
     Write(Vec<R>),
-    Commit { step: CommitStep, done: oneshot::Sender<Committed> },
+    Commit {
+        step: CommitStep,
+        done: oneshot::Sender<Committed>,
+    },
+    /// Let go of the file; what was not committed is of no interest any more.
+    Stop {
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// What a commit asks of one output.
@@ -45,6 +52,8 @@ pub(crate) struct FileSink<R> {
 pub(crate) trait Writer: Send {
     /// Carries out `step` behind all that was written before; returns what is durable then.
     fn commit(&mut self, step: CommitStep) -> BoxFuture<'_, Result<Committed, BrokerError>>;
+    /// Lets go of the file, so that the next run can have it.
+    fn stop(&mut self) -> BoxFuture<'_, ()>;
 }
 
 impl<R: StreamRecord> FileSink<R> {
@@ -103,6 +112,16 @@ impl<R: StreamRecord> Writer for FileSink<R> {
             answer.await.map_err(|_| self.reason())
         })
     }
+
+    fn stop(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let (done, stopped) = oneshot::channel();
+            // A writer that is gone has let go already.
+            if self.order(Order::Stop { done }).await.is_ok() {
+                let _ = stopped.await;
+            }
+        })
+    }
 }
 
 /// Leaves the first failure for those who will ask.
@@ -127,7 +146,13 @@ impl<E> WriterJob<E> {
     {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(&mut orders, slot)));
         let error = match result {
-            Ok(Ok(())) => return,
+            Ok(Ok(stopped)) => {
+                drop(self.text);
+                if let Some(stopped) = stopped {
+                    let _ = stopped.send(());
+                }
+                return;
+            }
             Ok(Err(error)) => error,
             Err(_) => self.failure("encode for", "the encoder panicked"),
         };
@@ -135,30 +160,32 @@ impl<E> WriterJob<E> {
         // Only now are the senders told, by dropping `orders`.
     }
 
+    /// Works until nobody orders any more; returns who waits for the file to be let go.
     fn work<R>(
         &mut self,
         orders: &mut mpsc::Receiver<Order<R>>,
         slot: &FailureSlot,
-    ) -> Result<(), BrokerError>
+    ) -> Result<Option<oneshot::Sender<()>>, BrokerError>
     where
         E: Encode<R>,
     {
         loop {
             let order = match orders.try_recv() {
                 Ok(order) => order,
-                Err(TryRecvError::Disconnected) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Ok(None),
                 Err(TryRecvError::Empty) => {
                     if self.text.is_live() {
                         self.text.flush().map_err(|cause| self.io_failure(cause))?;
                     }
                     match orders.blocking_recv() {
                         Some(order) => order,
-                        None => return Ok(()),
+                        None => return Ok(None),
                     }
                 }
             };
             match order {
                 Order::Write(records) => self.write(&records)?,
+                Order::Stop { done } => return Ok(Some(done)),
                 Order::Commit { step, done } => {
                     match self.commit(step) {
                         // The committer may have been dropped.
@@ -168,7 +195,7 @@ impl<E> WriterJob<E> {
                         Err(cause) => {
                             // Before the committer hears that there will be no answer.
                             tell(slot, self.io_failure(cause));
-                            return Ok(());
+                            return Ok(None);
                         }
                     }
                 }

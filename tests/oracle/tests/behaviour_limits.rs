@@ -45,6 +45,8 @@ fn ss(keys: impl IntoIterator<Item = i64>) -> Vec<S> {
     keys.into_iter().map(|key| S { key }).collect()
 }
 
+type MakeJoin = fn() -> JoinWith<L, R, i64>;
+
 fn by_key() -> JoinWith<L, R, i64> {
     JoinWith::new(L::fields().key, R::fields().key)
 }
@@ -56,7 +58,7 @@ fn a_group_beyond_max_group_is_an_error_that_names_stream_and_key() {
             MemoryBroker::new().read(ls([6, 7])).read(rs([6, 7, 7, 7])).write(&Collected::<Count>::new());
         Mill::new(count).join(join).max_group(limit).run_blocking(broker.batch(2))
     };
-    let joins: [fn() -> JoinWith<L, R, i64>; 5] = [
+    let joins: [MakeJoin; 5] = [
         by_key,
         || by_key().left(),
         || by_key().exists(),
@@ -132,7 +134,7 @@ fn long_run(join: JoinWith<L, R, i64>, left: Vec<L>, right: Vec<R>) -> RunReport
 
 #[test]
 fn long_streams_are_walked_with_a_few_batches_in_memory() {
-    let joins: [fn() -> JoinWith<L, R, i64>; 8] = [
+    let joins: [MakeJoin; 8] = [
         by_key,
         || by_key().left(),
         || by_key().unmatched(),

@@ -1,6 +1,6 @@
 //! Mistakes that the compiler cannot see: found before any data is read, each named with function, argument and type, and with
 //! what to do.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::reversed_empty_ranges)]
 
 extern crate watermill_core as watermill;
 
