@@ -79,7 +79,7 @@ impl Walk {
                     right.members.clear();
                     right.members.extend(span.positions());
                     let seen = &mut right.members_seen;
-                    right.members.retain(|at| seen.insert(*at));
+                    right.members.retain(|at| is_new(seen, *at));
                 }
                 continue;
             }
@@ -97,7 +97,7 @@ impl Walk {
                 let right = &mut self.nodes[edge.right];
                 for at in span.positions() {
                     right.marks.mark(at);
-                    if !right.children.is_empty() && right.members_seen.insert(at) {
+                    if !right.children.is_empty() && is_new(&mut right.members_seen, at) {
                         right.members.push(at);
                     }
                 }
@@ -163,6 +163,21 @@ impl Walk {
         }
         if let Some(window) = &mut self.window {
             (window.called, window.count) = (false, 0);
+        }
+    }
+}
+
+/// Adds `at` to positions that ascend, unless it is there. Positions nearly always come in order: then nothing is searched.
+fn is_new(seen: &mut Vec<u64>, at: u64) -> bool {
+    if seen.last().is_none_or(|last| *last < at) {
+        seen.push(at);
+        return true;
+    }
+    match seen.binary_search(&at) {
+        Ok(_) => false,
+        Err(place) => {
+            seen.insert(place, at);
+            true
         }
     }
 }

@@ -1,9 +1,7 @@
 //! The walk: one master after the other through the join tree. Plain synchronous code; when a stream has to be read first, it
 //! says which one and is called again.
 
-use std::collections::HashSet;
-
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Run};
 use super::edge::{AnyEdge, Seek};
 use super::keep::Keep;
 use super::marks::Marks;
@@ -12,7 +10,7 @@ use super::span::{Span, SpanTable};
 use super::tape::Bookmark;
 use crate::broker::Position;
 use crate::error::{BadCause, BadRecord, RunError};
-use crate::function::{ParamKind, Stage};
+use crate::function::{CallResult, ParamKind, Stage};
 use crate::window::{AnyWindow, CloseReason};
 
 /// One stream of the tree.
@@ -26,8 +24,8 @@ pub(crate) struct WalkNode {
     pub(super) marks: Marks,
     /// The positions that the master at hand brings into the call; used only where there are joins below.
     pub(super) members: Vec<u64>,
-    /// The positions that are in the call already.
-    pub(super) members_seen: HashSet<u64>,
+    /// The positions that are in the call already, ascending.
+    pub(super) members_seen: Vec<u64>,
     /// Where the stream stood when the open window began: a restart begins there.
     pub(super) window_start: Option<Bookmark>,
     /// The first position that a restart needs, when its batch is not held for it.
@@ -45,7 +43,7 @@ impl WalkNode {
             parent,
             marks: Marks::default(),
             members: Vec::new(),
-            members_seen: HashSet::new(),
+            members_seen: Vec::new(),
             window_start: None,
             floor: None,
             marked_before: 0,
@@ -115,6 +113,8 @@ impl WalkEdge {
 pub(crate) enum Step {
     /// The stage holds the arguments of the next call.
     Call,
+    /// So many calls were made; the last one came to this.
+    Called(u32, CallResult),
     /// This stream must be read before the walk can go on.
     Need(usize),
     /// There are no more calls.
@@ -152,6 +152,8 @@ pub(crate) struct Walk {
     done: Option<WalkEnd>,
     /// There are joins below those of the master.
     pub(super) deep: bool,
+    /// The function takes one master and one inner join, so that calls can be made many at a time.
+    plain: bool,
 }
 
 pub(super) struct WindowState {
@@ -183,6 +185,8 @@ impl Walk {
             params.iter().enumerate().filter(|(_, kind)| wanted(kind)).map(|(at, _)| at).collect::<Vec<_>>()
         };
         let deep = edges.iter().any(|edge| edge.left != 0);
+        let inner = edges.len() == 1 && edges.iter().all(|edge| edge.keep == Keep::Inner);
+        let plain = inner && window.is_none() && matches!(params, [ParamKind::Joined { .. }]);
         let window = window.map(|rule| WindowState { rule, count: 0, called: false, index: 0 });
         Self {
             nodes,
@@ -194,15 +198,40 @@ impl Walk {
             next: 0,
             done: None,
             deep,
+            plain,
         }
     }
 
-    /// Prepares the next call in `stage`.
-    pub(crate) fn step(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
-        if self.window.is_some() { self.step_window(stage) } else { self.step_single(stage) }
+    /// Prepares the next call in `stage`, or makes some itself, but not more than `most`.
+    pub(crate) fn step(&mut self, stage: &mut dyn Stage, most: u32) -> Result<Step, RunError> {
+        if self.window.is_some() { self.step_window(stage) } else { self.step_single(stage, most) }
     }
 
-    fn step_single(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
+    /// Makes the calls for masters whose matches were found ahead, if there are any.
+    fn call_ahead(&mut self, stage: &mut dyn Stage, most: u32) -> Option<Step> {
+        let edge = self.edges.first_mut()?;
+        let (runs, slot) = (edge.ahead.from(self.next), edge.slot?);
+        let sound = |(low, high): &Run| low < high && high - low <= self.limits.max_group;
+        let runs = &runs[..runs.iter().take(most as usize).take_while(|run| sound(run)).count()];
+        let (made, result) = stage.call_many(self.next, slot, runs);
+        for (low, high) in &runs[..made] {
+            self.nodes[edge.right].marks.mark_run(*low, *high);
+        }
+        let next = self.next + made as u64;
+        self.nodes[0].marks.mark_run(self.next, next);
+        // Nothing before the last master that was called needs to be held.
+        edge.ahead.go_to(next.checked_sub(1).filter(|_| made > 0)?);
+        self.next = next;
+        Some(Step::Called(made as u32, result))
+    }
+
+    fn step_single(&mut self, stage: &mut dyn Stage, most: u32) -> Result<Step, RunError> {
+        if self.plain
+            && self.done.is_none()
+            && let Some(called) = self.call_ahead(stage, most)
+        {
+            return Ok(called);
+        }
         match self.find_master()? {
             Found::Master(position) => {
                 self.fill_single(stage, position);
