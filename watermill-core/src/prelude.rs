@@ -3,8 +3,9 @@
 pub use crate::broker::memory::{Collected, MemoryBroker};
 pub use crate::broker::{Broker, BrokerExt};
 pub use crate::function::{Flow, Inject, Meta, Out};
+pub use crate::group::Group;
 pub use crate::join_with::JoinWith;
-pub use crate::joined::{Group, Joined};
+pub use crate::joined::Joined;
 pub use crate::mill::Mill;
 pub use crate::policy::OnBad;
 pub use crate::record::{Json, StreamRecord};

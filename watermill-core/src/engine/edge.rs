@@ -17,7 +17,8 @@ use super::check::describe;
 use super::matching::{Also, Matching};
 use super::span::Span;
 use super::tape::Tape;
-use crate::joined::{Group, Joined};
+use crate::group::Group;
+use crate::joined::Joined;
 use crate::key::{KeyExpr, KeyValue};
 use crate::record::StreamRecord;
 

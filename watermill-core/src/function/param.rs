@@ -5,7 +5,8 @@ use std::any::Any;
 use super::inject::{Inject, Injections};
 use super::meta::Meta;
 use super::out::{AnyOut, Out, PortSpec};
-use crate::joined::{Joined, short_name};
+use crate::joined::Joined;
+use crate::misuse::short_name;
 use crate::record::{RecordType, StreamRecord};
 use crate::window::WindowInfo;
 

@@ -16,7 +16,7 @@ use super::outcome::{Control, Outcome};
 use super::param::{ParamNeeds, ParamSpec, Params, Slot};
 use super::tuples::{AsyncCall, Call, CallMut};
 use crate::error::BoxError;
-use crate::joined::{Misuse, short_name};
+use crate::misuse::{Misuse, short_name};
 
 /// What a call came to.
 pub(crate) type CallResult = Result<Control, BoxError>;

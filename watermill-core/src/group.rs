@@ -1,0 +1,251 @@
+//! Groups: the records that match one record.
+
+use std::fmt;
+use std::ops::Index;
+use std::sync::Arc;
+
+use crate::misuse::{misuse, short_name};
+
+/// The records of `R` that match one record on the left of a join, in stream order.
+///
+/// A group borrows nothing and copies nothing: it points into the batches the records came in, and a group that
+/// straddles batches is still one group. Indexing costs O(1), or O(log n) over the batches it straddles.
+///
+/// Indexing beyond the end panics, as it does for slices; inside a mill that is an error of the function.
+pub struct Group<R> {
+    pieces: Pieces<R>,
+    len: usize,
+}
+
+enum Pieces<R> {
+    /// One contiguous run inside one batch; `start` is its first index. Also the empty group, with no batch.
+    Run { batch: Option<Arc<Vec<R>>>, start: usize },
+    /// Contiguous runs, one for each batch.
+    Runs(Vec<Run<R>>),
+    /// Single records: for each the index of its batch in the first list, and its index in that batch.
+    Picked(Vec<Arc<Vec<R>>>, Vec<(u32, u32)>),
+}
+
+struct Run<R> {
+    batch: Arc<Vec<R>>,
+    start: usize,
+    /// How many records of the group stand before and in this run.
+    end: usize,
+}
+
+impl<R> Group<R> {
+    /// How many records match.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none matches. In a `.left()` join that is how an unmatched record looks.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The record at `index`, in stream order.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&R> {
+        if index >= self.len {
+            return None;
+        }
+        match &self.pieces {
+            Pieces::Run { batch, start } => batch.as_ref()?.get(start + index),
+            Pieces::Runs(runs) => {
+                let at = runs.partition_point(|run| run.end <= index);
+                let before = if at == 0 { 0 } else { runs.get(at - 1)?.end };
+                let run = runs.get(at)?;
+                run.batch.get(run.start + (index - before))
+            }
+            Pieces::Picked(batches, places) => {
+                let (batch, place) = *places.get(index)?;
+                batches.get(batch as usize)?.get(place as usize)
+            }
+        }
+    }
+
+    /// The first record.
+    #[must_use]
+    pub fn first(&self) -> Option<&R> {
+        self.get(0)
+    }
+
+    /// The last record.
+    #[must_use]
+    pub fn last(&self) -> Option<&R> {
+        self.get(self.len.checked_sub(1)?)
+    }
+
+    /// The records in stream order.
+    #[must_use]
+    pub fn iter(&self) -> GroupIter<'_, R> {
+        GroupIter { group: self, slice: Default::default(), next: 0 }
+    }
+
+    /// The records as one slice, when they stand in one batch side by side.
+    #[must_use]
+    pub fn as_slice(&self) -> Option<&[R]> {
+        match &self.pieces {
+            Pieces::Run { batch: Some(batch), start } => batch.get(*start..start + self.len),
+            Pieces::Run { batch: None, .. } => Some(&[]),
+            _ => None,
+        }
+    }
+
+    /// The longest contiguous run from `index` on.
+    fn run_from(&self, index: usize) -> &[R] {
+        if index >= self.len {
+            return &[];
+        }
+        let slice = match &self.pieces {
+            Pieces::Run { batch, start } => {
+                batch.as_ref().and_then(|batch| batch.get(start + index..start + self.len))
+            }
+            Pieces::Runs(runs) => {
+                let at = runs.partition_point(|run| run.end <= index);
+                let before = if at == 0 { 0 } else { runs[at - 1].end };
+                runs.get(at).and_then(|run| {
+                    run.batch.get(run.start + (index - before)..run.start + (run.end - before))
+                })
+            }
+            Pieces::Picked(..) => self.get(index).map(std::slice::from_ref),
+        };
+        slice.unwrap_or(&[])
+    }
+
+    pub(crate) const fn empty() -> Self {
+        Self { pieces: Pieces::Run { batch: None, start: 0 }, len: 0 }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Points the group at one run. Touches no reference count while the batch stays the same.
+    pub(crate) fn set_run(&mut self, source: &Arc<Vec<R>>, from: usize, len: usize) {
+        if let Pieces::Run { batch: Some(batch), start } = &mut self.pieces
+            && Arc::ptr_eq(batch, source)
+        {
+            *start = from;
+        } else {
+            self.pieces = Pieces::Run { batch: Some(Arc::clone(source)), start: from };
+        }
+        self.len = len;
+    }
+
+    /// Points the group at another run of the same batch, if it is there.
+    #[inline]
+    pub(crate) fn move_run(&mut self, from: u64, len: u64) -> bool {
+        match &mut self.pieces {
+            Pieces::Run { batch: Some(batch), start } if from + len <= batch.len() as u64 => {
+                (*start, self.len) = (from as usize, len as usize);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Points the group at several runs, each a batch with its first index and length.
+    pub(crate) fn set_runs<'a>(&mut self, source: impl Iterator<Item = (&'a Arc<Vec<R>>, usize, usize)>)
+    where
+        R: 'a,
+    {
+        let mut end = 0;
+        let runs = source
+            .map(|(batch, start, len)| {
+                end += len;
+                Run { batch: Arc::clone(batch), start, end }
+            })
+            .collect();
+        self.pieces = Pieces::Runs(runs);
+        self.len = end;
+    }
+
+    /// Points the group at single records.
+    pub(crate) fn set_picked<'a>(&mut self, source: impl Iterator<Item = (&'a Arc<Vec<R>>, usize)>)
+    where
+        R: 'a,
+    {
+        let (mut batches, mut places) = match std::mem::replace(&mut self.pieces, Pieces::Runs(Vec::new())) {
+            Pieces::Picked(batches, places) => (batches, places),
+            _ => (Vec::new(), Vec::new()),
+        };
+        batches.clear();
+        places.clear();
+        for (batch, index) in source {
+            let known = batches.last().is_some_and(|last| Arc::ptr_eq(last, batch));
+            if !known {
+                batches.push(Arc::clone(batch));
+            }
+            places.push(((batches.len() - 1) as u32, index as u32));
+        }
+        self.len = places.len();
+        self.pieces = Pieces::Picked(batches, places);
+    }
+}
+
+impl<R> Index<usize> for Group<R> {
+    type Output = R;
+
+    #[track_caller]
+    fn index(&self, index: usize) -> &R {
+        match self.get(index) {
+            Some(record) => record,
+            None => misuse(format!(
+                "the group has {} records of `{}`, and record {index} was asked for: use `get` or `first`, or an inner join",
+                self.len,
+                short_name::<R>()
+            )),
+        }
+    }
+}
+
+impl<'a, R> IntoIterator for &'a Group<R> {
+    type Item = &'a R;
+    type IntoIter = GroupIter<'a, R>;
+
+    fn into_iter(self) -> GroupIter<'a, R> {
+        self.iter()
+    }
+}
+
+impl<R: fmt::Debug> fmt::Debug for Group<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
+/// The records of a [`Group`] in stream order.
+pub struct GroupIter<'a, R> {
+    group: &'a Group<R>,
+    /// What is left of the run the iterator is in.
+    slice: std::slice::Iter<'a, R>,
+    /// The index in the group of the first record behind `slice`.
+    next: usize,
+}
+
+impl<'a, R> Iterator for GroupIter<'a, R> {
+    type Item = &'a R;
+
+    fn next(&mut self) -> Option<&'a R> {
+        if let Some(record) = self.slice.next() {
+            return Some(record);
+        }
+        let run = self.group.run_from(self.next);
+        self.next += run.len();
+        self.slice = run.iter();
+        self.slice.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.group.len - self.next + self.slice.len();
+        (left, Some(left))
+    }
+}
+
+impl<R> ExactSizeIterator for GroupIter<'_, R> {}
+
+impl<R> std::iter::FusedIterator for GroupIter<'_, R> {}
