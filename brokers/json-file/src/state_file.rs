@@ -24,6 +24,7 @@ use watermill_core::broker::Position;
 use watermill_core::error::BrokerError;
 
 use crate::failure::{failure, path_failure};
+use crate::fault::fault_point;
 
 /// The layout of the file. Another one is refused.
 const VERSION: u32 = 1;
@@ -122,8 +123,11 @@ impl State {
         fresh.push(".new");
         let fresh = PathBuf::from(fresh);
         let mut file = File::create(&fresh).map_err(failed)?;
+        fault_point!("state-created");
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        fault_point!("state-written");
         fs::rename(&fresh, path).map_err(failed)?;
+        fault_point!("state-renamed");
         sync_directory(path).map_err(failed)
     }
 }
