@@ -398,12 +398,10 @@ impl Walk {
 
     /// The first position of `node` that is still needed to go on.
     pub(crate) fn needed_from(&self, node: usize) -> u64 {
+        // A window whose call was made holds nothing back.
+        let open = self.window.as_ref().filter(|window| window.count > 0 && !window.called);
         let from = match self.nodes[node].parent {
-            None => self
-                .window
-                .as_ref()
-                .filter(|window| window.count > 0)
-                .map_or(self.next, |window| window.first),
+            None => open.map_or(self.next, |window| window.first),
             Some(edge) => {
                 let edge = &self.edges[edge];
                 let low = edge.low();
@@ -411,7 +409,10 @@ impl Walk {
                 if edge.left == 0 { low } else { edge.spans.lowest().map_or(low, |lowest| lowest.min(low)) }
             }
         };
-        from.min(self.nodes[node].window_floor.unwrap_or(u64::MAX))
+        match self.nodes[node].window_floor {
+            Some(floor) if open.is_some() => from.min(floor),
+            _ => from,
+        }
     }
 
     pub(super) fn release(&mut self) {
