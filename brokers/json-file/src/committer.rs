@@ -103,11 +103,13 @@ impl FileCommitter {
         for (input, position) in self.inputs.iter().zip(&checkpoint.positions) {
             inputs.push(input.state(position)?);
         }
-        let outputs = self.outputs.iter().zip(committed).filter_map(|(output, committed)| {
-            let name = output.partial.as_ref()?.target().file_name()?.to_string_lossy().into_owned();
-            let Committed { length, elements, marked } = *committed;
-            Some(OutputState { name, length, elements, marked })
-        });
+        let outputs =
+            self.outputs.iter().zip(committed).enumerate().filter_map(|(index, (output, committed))| {
+                let name = output.partial.as_ref()?.target().file_name()?.to_string_lossy().into_owned();
+                let Committed { length, elements, marked } = *committed;
+                let ended = checkpoint.ended_outputs.get(index).copied().unwrap_or(false);
+                Some(OutputState { name, length, elements, ended, marked })
+            });
         State::new(checkpoint.finished, inputs, outputs.collect()).store(path)?;
         self.recorded = true;
         Ok(())

@@ -92,6 +92,7 @@ fn resumed(state: &State) -> Resumed {
     let mut checkpoint = Checkpoint::default();
     checkpoint.finished = state.finished;
     checkpoint.positions = state.inputs.iter().map(|input| input.position.clone()).collect();
+    checkpoint.ended_outputs = state.outputs.iter().map(|output| output.ended).collect();
     let kept = |output: &crate::state_file::OutputState| Committed {
         length: output.length,
         elements: output.elements,

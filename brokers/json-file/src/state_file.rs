@@ -8,7 +8,7 @@
 //! {"version":1,"finished":false,
 //!  "inputs":[{"stream":"Location","position":{"part":"data/locations.ndjson","next":4800,"number":100,"ended":false},
 //!             "seen":{"length":4800,"head":1234,"tail":5678}}],
-//!  "outputs":[{"name":"speed.json","length":3100,"elements":99,"marked":false}]}
+//!  "outputs":[{"name":"speed.json","length":3100,"elements":99,"ended":false,"marked":false}]}
 //! crc32 89abcdef
 //! ```
 //!
@@ -61,6 +61,9 @@ pub(crate) struct OutputState {
     pub(crate) length: u64,
     /// How many elements that holds.
     pub(crate) elements: u64,
+    /// The function has ended it.
+    #[serde(default)]
+    pub(crate) ended: bool,
     /// The EndOfStream mark is among them.
     pub(crate) marked: bool,
 }
