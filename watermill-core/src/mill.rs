@@ -346,6 +346,7 @@ impl<M: StreamRecord> Mill<M> {
         let mut report: Option<RunReport> = None;
         while let Some(lane) = session.next_lane().await? {
             let outputs = session.outputs(&lane).await?;
+            let mut ended_outputs = Vec::new();
             let from = match outputs.resume {
                 Some(checkpoint) if checkpoint.finished => {
                     tracing::info!(target: "watermill", function = %plan.function, "an earlier run has ended this mill");
@@ -356,15 +357,19 @@ impl<M: StreamRecord> Mill<M> {
                     }
                     continue;
                 }
-                Some(checkpoint) => checkpoint.positions.into_iter().map(Some).collect(),
+                Some(checkpoint) => {
+                    ended_outputs = checkpoint.ended_outputs;
+                    checkpoint.positions.into_iter().map(Some).collect()
+                }
                 None => vec![None; plan.nodes.len()],
             };
             let sources = session.sources(&lane, &from).await?;
             let run = assembly.lane(sources, outputs.sinks, outputs.committer, self.open_window(), steering);
-            let run = run.ok_or_else(|| RunError::Runtime {
+            let mut run = run.ok_or_else(|| RunError::Runtime {
                 what: "a source or sink is of another type than the one it was asked for".to_owned(),
                 cause: "the broker breaks its contract".into(),
             })?;
+            run.go_on(&ended_outputs);
             let span = tracing::info_span!(target: "watermill", "lane", function = %plan.function, lane = lane.index);
             let lane_report = run.run().instrument(span).await?;
             match &mut report {

@@ -7,6 +7,7 @@ use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Position};
 use watermill_core::error::BrokerError;
 
 use crate::failure::{failure, path_failure};
+use crate::fault::fault_point;
 use crate::location::InputFile;
 use crate::output_text::Committed;
 use crate::partial_file::PartialFile;
@@ -61,13 +62,18 @@ impl FileCommitter {
         if self.finished {
             return Err(failure("commit", "the outputs", "the run is finished already"));
         }
+        fault_point!("flush");
         let mut committed = Vec::with_capacity(self.outputs.len());
         for (index, output) in self.outputs.iter_mut().enumerate() {
+            if index > 0 {
+                fault_point!("between-flushes");
+            }
             let ended = checkpoint.ended_outputs.get(index).copied().unwrap_or(false);
             let step = CommitStep { mark: self.mark_eos && ended, finish: checkpoint.finished };
             committed.push(output.writer.commit(step).await?);
         }
         tracing::debug!(target: "watermill", ?committed, finished = checkpoint.finished, "outputs committed");
+        fault_point!("flushed");
         // One rename is one step; everything else takes a state to be one.
         if !checkpoint.finished || self.recorded || self.outputs.len() > 1 {
             self.record(checkpoint, &committed)?;
@@ -75,13 +81,17 @@ impl FileCommitter {
         if checkpoint.finished {
             // Nothing gets its name before everything is complete.
             for partial in self.outputs.iter_mut().filter_map(|output| output.partial.as_mut()) {
+                fault_point!("publish");
                 partial.publish()?;
+                fault_point!("published");
             }
             self.finished = true;
             if self.recorded
                 && let Some(state) = &self.state
             {
+                fault_point!("remove-state");
                 remove(state)?;
+                fault_point!("state-removed");
             }
         }
         Ok(())
@@ -93,11 +103,13 @@ impl FileCommitter {
         for (input, position) in self.inputs.iter().zip(&checkpoint.positions) {
             inputs.push(input.state(position)?);
         }
-        let outputs = self.outputs.iter().zip(committed).filter_map(|(output, committed)| {
-            let name = output.partial.as_ref()?.target().file_name()?.to_string_lossy().into_owned();
-            let Committed { length, elements, marked } = *committed;
-            Some(OutputState { name, length, elements, marked })
-        });
+        let outputs =
+            self.outputs.iter().zip(committed).enumerate().filter_map(|(index, (output, committed))| {
+                let name = output.partial.as_ref()?.target().file_name()?.to_string_lossy().into_owned();
+                let Committed { length, elements, marked } = *committed;
+                let ended = checkpoint.ended_outputs.get(index).copied().unwrap_or(false);
+                Some(OutputState { name, length, elements, ended, marked })
+            });
         State::new(checkpoint.finished, inputs, outputs.collect()).store(path)?;
         self.recorded = true;
         Ok(())

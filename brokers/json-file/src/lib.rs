@@ -8,7 +8,8 @@
 //!   on other threads and hands them over in order;
 //! - `resume` takes up where an earlier run stopped;
 //! - writing: `sink` formats on a thread of its own into an `output_text`, which goes to a `partial_file`; `committer` makes all of
-//!   them durable, records how far that is in the `state_file`, and gives them their names in the end.
+//!   them durable, records how far that is in the `state_file`, and gives them their names in the end; `fault` are the steps at which
+//!   tests make a commit die.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -21,6 +22,7 @@ mod cut_elements;
 mod cut_lines;
 mod decode;
 mod failure;
+mod fault;
 mod format;
 mod framer;
 mod location;
@@ -37,4 +39,7 @@ mod text;
 mod zstd_text;
 
 pub use broker::JsonFileBroker;
+#[cfg(feature = "fault-points")]
+#[doc(hidden)]
+pub use fault::FAULT_POINTS;
 pub use format::Format;

@@ -6,6 +6,7 @@ use flate2::write::GzEncoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use watermill_core::broker::codec::EOS_MARK;
 
+use crate::fault::fault_point;
 use crate::format::{Compression, Format};
 use crate::partial_file::Destination;
 
@@ -144,6 +145,7 @@ impl OutputText {
     /// Makes what was written durable; returns what that is.
     pub(crate) fn commit(&mut self) -> io::Result<Committed> {
         self.write_out()?;
+        fault_point!("written");
         self.destination.sync(false)?;
         Ok(self.committed())
     }
@@ -158,6 +160,7 @@ impl OutputText {
             self.length += self.write_empty_piece()?;
         }
         self.write_out()?;
+        fault_point!("written");
         self.destination.sync(true)?;
         Ok(self.committed())
     }

@@ -7,6 +7,7 @@ use watermill_core::error::BrokerError;
 
 use crate::committer::KnownInput;
 use crate::failure::{failure, path_failure};
+use crate::fault::fault_point;
 use crate::output_text::Committed;
 use crate::partial_file::{PartialFile, hidden_beside};
 use crate::state_file::{State, remove};
@@ -91,6 +92,7 @@ fn resumed(state: &State) -> Resumed {
     let mut checkpoint = Checkpoint::default();
     checkpoint.finished = state.finished;
     checkpoint.positions = state.inputs.iter().map(|input| input.position.clone()).collect();
+    checkpoint.ended_outputs = state.outputs.iter().map(|output| output.ended).collect();
     let kept = |output: &crate::state_file::OutputState| Committed {
         length: output.length,
         elements: output.elements,
@@ -104,11 +106,15 @@ fn finish(path: &Path, state: &State, outputs: &mut [Option<PartialFile>]) -> Re
     for (output, partial) in state.outputs.iter().zip(outputs.iter_mut().flatten()) {
         // Opening the hidden file has made an empty one, if it had its name already.
         if partial.length()? == output.length {
+            fault_point!("publish");
             partial.publish()?;
+            fault_point!("published");
         } else {
             partial.remove()?;
         }
     }
+    fault_point!("remove-state");
     remove(path)?;
+    fault_point!("state-removed");
     Ok(resumed(state))
 }

@@ -9,6 +9,7 @@ use watermill_core::error::BrokerError;
 use crate::broker::{Input, OpenSource, Options, Output, SourceSettings};
 use crate::committer::{CommittedOutput, FileCommitter, KnownInput};
 use crate::failure::{failure, path_failure};
+use crate::fault::fault_point;
 use crate::format::Format;
 use crate::framer::{FramerOptions, Spot};
 use crate::location::{InputFile, files_of};
@@ -179,6 +180,7 @@ impl FileSession {
             destinations.push(destination);
             partials.push(partial);
         }
+        fault_point!("outputs-open");
         let inputs = self.known_inputs();
         let state = state_path(&partials);
         let resumed = match &state {
@@ -205,6 +207,7 @@ impl FileSession {
             sinks.push(sink);
             committed.push(CommittedOutput { writer, partial });
         }
+        fault_point!("cut");
         let committer = Box::new(FileCommitter {
             outputs: committed,
             inputs,

@@ -8,7 +8,7 @@
 //! {"version":1,"finished":false,
 //!  "inputs":[{"stream":"Location","position":{"part":"data/locations.ndjson","next":4800,"number":100,"ended":false},
 //!             "seen":{"length":4800,"head":1234,"tail":5678}}],
-//!  "outputs":[{"name":"speed.json","length":3100,"elements":99,"marked":false}]}
+//!  "outputs":[{"name":"speed.json","length":3100,"elements":99,"ended":false,"marked":false}]}
 //! crc32 89abcdef
 //! ```
 //!
@@ -24,6 +24,7 @@ use watermill_core::broker::Position;
 use watermill_core::error::BrokerError;
 
 use crate::failure::{failure, path_failure};
+use crate::fault::fault_point;
 
 /// The layout of the file. Another one is refused.
 const VERSION: u32 = 1;
@@ -60,6 +61,9 @@ pub(crate) struct OutputState {
     pub(crate) length: u64,
     /// How many elements that holds.
     pub(crate) elements: u64,
+    /// The function has ended it.
+    #[serde(default)]
+    pub(crate) ended: bool,
     /// The EndOfStream mark is among them.
     pub(crate) marked: bool,
 }
@@ -122,8 +126,11 @@ impl State {
         fresh.push(".new");
         let fresh = PathBuf::from(fresh);
         let mut file = File::create(&fresh).map_err(failed)?;
+        fault_point!("state-created");
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        fault_point!("state-written");
         fs::rename(&fresh, path).map_err(failed)?;
+        fault_point!("state-renamed");
         sync_directory(path).map_err(failed)
     }
 }

@@ -62,6 +62,19 @@ pub(crate) struct LaneRun {
 }
 
 impl LaneRun {
+    /// Goes on behind a commit in which these outputs had ended.
+    pub(crate) fn go_on(&mut self, ended_outputs: &[bool]) {
+        for (port, ended) in self.ports.iter_mut().zip(ended_outputs) {
+            port.ended = *ended;
+            if *ended
+                && let Some(OutRef(out)) =
+                    port.param.and_then(|param| self.stage.param(param)).and_then(Slot::as_out)
+            {
+                out.set_ended();
+            }
+        }
+    }
+
     /// Walks to the end.
     pub(crate) async fn run(mut self) -> Result<RunReport, RunError> {
         let started = Instant::now();

@@ -517,9 +517,11 @@ impl Walk {
     /// Where each stream would go on after a restart.
     pub(crate) fn positions(&mut self) -> Vec<Position> {
         self.release();
+        // A window whose call was made holds nothing back.
+        let open = self.window.as_ref().is_some_and(|window| window.count > 0 && !window.called);
         let position = |node: usize| {
             let state = &self.nodes[node];
-            if let Some(start) = &state.window_start {
+            if let Some(start) = state.window_start.as_ref().filter(|_| open) {
                 return start.position();
             }
             let from = self.needed_from(node);

@@ -69,6 +69,8 @@ impl<R> Extend<R> for Out<R> {
 
 /// What the engine does with an `Out` whose type it does not know.
 pub(crate) trait AnyOut: Any + Send {
+    /// The stream was ended by an earlier run.
+    fn set_ended(&mut self);
     fn roll_back(&mut self);
     fn has_ended(&self) -> bool;
     fn wrote_late(&self) -> bool;
@@ -76,6 +78,10 @@ pub(crate) trait AnyOut: Any + Send {
 }
 
 impl<R: StreamRecord> AnyOut for Out<R> {
+    fn set_ended(&mut self) {
+        self.ended = true;
+    }
+
     fn roll_back(&mut self) {
         self.results.truncate(self.mark);
         self.ended = self.ended_before;

@@ -1,0 +1,88 @@
+//! What the mills must write, by nested loops over everything.
+
+use crate::data::{Odd, Saw, Streams, array, lines};
+
+/// The texts of all outputs of a mill; `None` for those that are compared with an undisturbed run alone.
+#[must_use]
+pub fn outputs(mill: &str, streams: &Streams) -> Option<Vec<Vec<u8>>> {
+    let Streams { a, b, c } = streams;
+    let saw = |all: Vec<Vec<i64>>| -> Vec<String> {
+        all.into_iter().map(|ids| serde_json::to_string(&Saw::of(ids)).unwrap()).collect()
+    };
+    let in_lines = |all: Vec<Vec<i64>>| vec![lines(&saw(all))];
+    Some(match mill {
+        "self-join" => {
+            let pairs =
+                a.iter().flat_map(|l| a.iter().filter(move |r| l.1 + 3 == r.1).map(move |r| vec![l.0, r.0]));
+            in_lines(pairs.collect())
+        }
+        "nested-window" => {
+            let mut windows: Vec<(i64, Vec<i64>)> = Vec::new();
+            for l in a {
+                let mut ids = vec![l.0];
+                for m in b.iter().filter(|m| m.1 == l.1) {
+                    let below: Vec<i64> = c.iter().filter(|r| r.1 == m.1 + 1).map(|r| r.0).collect();
+                    if !below.is_empty() {
+                        ids.push(m.0);
+                        ids.extend(below);
+                    }
+                }
+                if ids.len() == 1 {
+                    continue;
+                }
+                match windows.last_mut() {
+                    Some((key, window)) if *key == l.1 / 10 => window.extend(ids),
+                    _ => windows.push((l.1 / 10, ids)),
+                }
+            }
+            vec![array(&saw(windows.into_iter().map(|(_, ids)| ids).collect()))]
+        }
+        "count-window" => {
+            let with_matches = |l: &(i64, i64, i64)| {
+                let time = l.1;
+                [l.0]
+                    .into_iter()
+                    .chain(b.iter().filter(move |r| r.1 == time).map(|r| r.0))
+                    .collect::<Vec<_>>()
+            };
+            in_lines(a.chunks(7).map(|window| window.iter().flat_map(with_matches).collect()).collect())
+        }
+        "as-of" => {
+            let latest = |time: i64| c.iter().rfind(|r| r.1 <= time).map(|r| r.0);
+            let one = |l: &(i64, i64, i64)| {
+                let m = b.iter().rfind(|m| m.1 <= l.1 && latest(m.1).is_some());
+                let r = m.and_then(|m| latest(m.1));
+                [Some(l.0), m.map(|m| m.0), r].into_iter().flatten().collect()
+            };
+            in_lines(a.iter().map(one).collect())
+        }
+        "within-and" => {
+            let one = |l: &(i64, i64, i64)| {
+                let near = b.iter().filter(|r| r.2 == l.2 && (l.1 - 5..=l.1 + 4).contains(&r.1));
+                [l.0].into_iter().chain(near.map(|r| r.0)).collect()
+            };
+            in_lines(a.iter().map(one).collect())
+        }
+        "filter" => {
+            let kept = b.iter().filter(|row| row.2 != 2).map(|row| vec![row.0]);
+            vec![array(&saw(kept.collect()))]
+        }
+        "two-outputs" => {
+            let count = a.len() as i64;
+            let first = saw((0..count * 2 / 5).map(|id| vec![id]).collect());
+            let odd: Vec<String> = (0..count * 4 / 5)
+                .filter(|id| id % 2 == 1)
+                .map(|id| serde_json::to_string(&Odd { id }).unwrap())
+                .collect();
+            vec![array(&first), lines(&odd)]
+        }
+        "lookup" => {
+            let one = |l: &(i64, i64, i64)| {
+                [l.0].into_iter().chain(b.iter().filter(|r| r.2 == l.2).take(5).map(|r| r.0)).collect()
+            };
+            in_lines(a.iter().map(one).collect())
+        }
+        "skip" => in_lines(a.iter().map(|row| vec![row.0]).collect()),
+        _ => return None,
+    })
+}
