@@ -200,13 +200,16 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
 
     /// For [`as_of`](JoinWith::as_of): the right key is at most `reach` before the left one.
     ///
-    /// Required beside [`and`](JoinWith::and): one right record is then kept for each key, and the tolerance bounds for how long.
+    /// A negative reach is a [`BuildError`](crate::BuildError). Required beside [`and`](JoinWith::and): one right record is then kept for each key, and the tolerance bounds for how long.
     #[must_use]
     pub fn tolerance<D>(mut self, reach: D) -> Self
     where
         V: KeyOffset<D>,
-        D: Clone + fmt::Debug + Send + Sync + 'static,
+        D: Clone + Default + PartialOrd + fmt::Debug + Send + Sync + 'static,
     {
+        if D::default().partial_cmp(&reach).is_none_or(std::cmp::Ordering::is_gt) {
+            self.mistakes.push(format!("a tolerance of {reach:?} matches nothing: it must not be negative"));
+        }
         if let Matching::AsOf(_) = self.matching {
             self.match_text = format!("as of, at most {reach:?} before,");
             self.matching = Matching::AsOf(Some(Box::new(Tolerance(reach))));
@@ -243,7 +246,8 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
 
     /// Promises that no key comes twice in the right stream; with [`and`](JoinWith::and), that its keys do not come twice together. A
     /// group is then complete with its first record, so nothing waits for the one behind it. A key that does come twice is a
-    /// bad record: found as it is read, or, in a table or with `and`, when it matches.
+    /// bad record: found as it is read, or, in a table or with `and`, when it matches; then it stops the run, whatever
+    /// [`Mill::on_bad`](crate::Mill::on_bad) says.
     #[must_use]
     pub fn unique(mut self) -> Self {
         self.unique = true;

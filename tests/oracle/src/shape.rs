@@ -158,7 +158,7 @@ fn ranged<const L: usize, const R: usize, V, D>(
 ) -> JoinWith<Rec<L>, Rec<R>, V>
 where
     V: KeyOffset<D>,
-    D: Clone + PartialOrd + std::fmt::Debug + Send + Sync + 'static,
+    D: Clone + Default + PartialOrd + std::fmt::Debug + Send + Sync + 'static,
 {
     match edge.matching {
         Match::AsOfTolerance(reach) => join.as_of().tolerance(number(reach)),

@@ -170,7 +170,6 @@ fn right_records_without_a_key_are_not_kept() {
 }
 
 #[test]
-#[ignore = "not so yet: the tape is held from the last match on"]
 fn right_records_without_a_key_are_not_kept_behind_the_match_of_an_as_of_join() {
     run_keyless(JoinWith::new(|l: &L| Some(l.key), R::fields().maybe).as_of());
 }
@@ -198,13 +197,11 @@ fn right_records_that_their_own_joins_drop_are_not_kept() {
 }
 
 #[test]
-#[ignore = "not so yet: the tape is held from the last match on"]
 fn right_records_that_their_own_joins_drop_are_not_kept_behind_the_match_of_an_as_of_join() {
     run_dropped(by_key().as_of());
 }
 
 #[test]
-#[ignore = "not so yet: all streams are held from the first master of an open window on"]
 fn an_open_window_holds_its_masters_and_their_groups_and_nothing_else() {
     fn all(masters: &[L], _: &Joined<L, R>) -> Count {
         Count { n: masters.len() }

@@ -28,6 +28,12 @@ impl Ahead {
         Some(run)
     }
 
+    /// The matches of the left record at `position` and those behind it, as far as they were found already.
+    pub(crate) fn from(&self, position: u64) -> &[Run] {
+        let index = position.checked_sub(self.first).map(|index| index as usize);
+        index.and_then(|index| self.runs.get(index..)).unwrap_or(&[])
+    }
+
     /// Begins a new stretch with the left record at `position`.
     pub(crate) fn begin(&mut self, position: u64) -> &mut Vec<Run> {
         (self.first, self.at) = (position, 0);

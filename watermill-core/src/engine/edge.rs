@@ -49,6 +49,10 @@ pub(crate) trait AnyEdge: Send {
     fn select(&mut self, left: &dyn Any, right: &dyn Any, position: u64, span: &mut Span);
     /// The first right position that is still needed.
     fn low(&self) -> u64;
+    /// A right position needed besides those from [`AnyEdge::live`] on: the last match of an as-of join.
+    fn pinned(&self) -> Option<u64>;
+    /// The first right position that is needed, apart from [`AnyEdge::pinned`].
+    fn live(&self) -> u64;
     /// The size that the group of the left record last sought has reached; `None` where `low` to `high` is not a group.
     fn reached(&self) -> Option<u64>;
     /// The join promises at most one match per key, and a span of more than one breaks the promise.
@@ -198,7 +202,10 @@ where
                 low = match self.intake.kept {
                     // The latest one is all that a later left record can want, unless it was dropped.
                     Kept::InOrder(_) if !self.intake.on && !keyless => self.low.max(high.saturating_sub(1)),
-                    _ => advance(right, self.low, in_reach).0.min(high),
+                    // Which one that is shows when they were taken in.
+                    Kept::InOrder(ref kept) if kept.is_empty() && self.intake.on => self.intake_from(),
+                    Kept::InOrder(_) => self.low,
+                    Kept::ByKeys(_) => advance(right, self.low, in_reach).0.min(high),
                 };
             }
             Matching::Lookup => return Seek::NoKey,
@@ -294,13 +301,6 @@ where
                 if latest.is_none() {
                     // Kept runs no further than `high`: nothing is taken in beyond it.
                     span.set_picks(kept.iter().copied());
-                } else {
-                    while kept.len() > 1 {
-                        kept.pop_front();
-                    }
-                    // The latest survivor stays needed until a later one comes; nothing before it does.
-                    self.low = kept.front().copied().unwrap_or(self.intake.next);
-                    span.floor = self.low;
                 }
             }
             Kept::ByKeys(index) => {
@@ -458,7 +458,14 @@ where
             return;
         }
         match &mut self.intake.kept {
-            Kept::InOrder(kept) => kept.push_back(position),
+            Kept::InOrder(kept) => {
+                if let Matching::AsOf(_) = self.matching {
+                    // The latest is all that this left record or a later one can want.
+                    kept.clear();
+                    self.low = position;
+                }
+                kept.push_back(position);
+            }
             Kept::ByKeys(index) => index.insert(position, record),
         }
     }
@@ -469,6 +476,17 @@ where
 
     fn low(&self) -> u64 {
         self.low
+    }
+
+    fn pinned(&self) -> Option<u64> {
+        match (&self.matching, &self.intake.kept) {
+            (Matching::AsOf(_), Kept::InOrder(kept)) if self.intake.on => kept.back().copied(),
+            _ => None,
+        }
+    }
+
+    fn live(&self) -> u64 {
+        self.pinned().map_or(self.low, |_| self.intake.next)
     }
 
     fn reached(&self) -> Option<u64> {

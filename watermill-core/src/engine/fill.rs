@@ -79,7 +79,7 @@ impl Walk {
                     right.members.clear();
                     right.members.extend(span.positions());
                     let seen = &mut right.members_seen;
-                    right.members.retain(|at| seen.insert(*at));
+                    right.members.retain(|at| is_new(seen, *at));
                 }
                 continue;
             }
@@ -97,7 +97,7 @@ impl Walk {
                 let right = &mut self.nodes[edge.right];
                 for at in span.positions() {
                     right.marks.mark(at);
-                    if !right.children.is_empty() && right.members_seen.insert(at) {
+                    if !right.children.is_empty() && is_new(&mut right.members_seen, at) {
                         right.members.push(at);
                     }
                 }
@@ -116,12 +116,18 @@ impl Walk {
         }
     }
 
-    /// Remembers where every stream stands as a window opens: an open window holds all of them back.
+    /// Remembers where every stream stands as a window opens: an open window holds the positions of all of them back, though not
+    /// their batches.
     pub(super) fn hold_back(&mut self) {
-        self.release();
-        for node in 1..self.nodes.len() {
+        for node in 0..self.nodes.len() {
             let from = self.needed_from(node);
-            self.nodes[node].window_floor = Some(from);
+            let state = &mut self.nodes[node];
+            let start = match &state.floor {
+                Some((at, floor)) if *at == from => floor.clone(),
+                _ => state.node.bookmark(from),
+            };
+            state.window_start = Some(start);
+            state.marked_before = state.marks.count();
         }
     }
 
@@ -151,11 +157,27 @@ impl Walk {
             }
         }
         for node in &mut self.nodes {
-            node.window_floor = None;
+            node.window_start = None;
+            node.node.take_back();
             node.members_seen.clear();
         }
         if let Some(window) = &mut self.window {
             (window.called, window.count) = (false, 0);
+        }
+    }
+}
+
+/// Adds `at` to positions that ascend, unless it is there. Positions nearly always come in order: then nothing is searched.
+fn is_new(seen: &mut Vec<u64>, at: u64) -> bool {
+    if seen.last().is_none_or(|last| *last < at) {
+        seen.push(at);
+        return true;
+    }
+    match seen.binary_search(&at) {
+        Ok(_) => false,
+        Err(place) => {
+            seen.insert(place, at);
+            true
         }
     }
 }

@@ -103,13 +103,19 @@ impl LaneRun {
         let mut since = Since { last: Instant::now(), calls: 0 };
         let out_params: Vec<usize> = self.ports.iter().filter_map(|port| port.param).collect();
         loop {
-            match self.walk.step(&mut *self.stage)? {
-                Step::Call => {
-                    let result = match self.stage.call() {
-                        Called::Done(result) => result,
-                        Called::Pending(future) => future.await,
+            let until_commit = self.commits.calls.map(|enough| enough.saturating_sub(calls - since.calls));
+            let most =
+                until_commit.and_then(|calls| u32::try_from(calls).ok()).unwrap_or(u32::MAX).min(until_look);
+            match self.walk.step(&mut *self.stage, most)? {
+                step @ (Step::Call | Step::Called(..)) => {
+                    let (made, result) = match step {
+                        Step::Called(made, result) => (made, result),
+                        _ => match self.stage.call() {
+                            Called::Done(result) => (1, result),
+                            Called::Pending(future) => (1, future.await),
+                        },
                     };
-                    calls += 1;
+                    calls += u64::from(made);
                     let control = match result {
                         Ok(control) => control,
                         Err(cause) => return Err(self.failed(cause)),
@@ -120,7 +126,7 @@ impl LaneRun {
                     if control == Control::End {
                         return Ok((calls, EndReason::Function));
                     }
-                    until_look -= 1;
+                    until_look = until_look.saturating_sub(made);
                     let enough = self.commits.calls.is_some_and(|enough| calls - since.calls >= enough);
                     if until_look == 0 || enough {
                         until_look = CALLS_BETWEEN_LOOKS;

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::check::RoleCheck;
-use super::tape::Tape;
+use super::tape::{Bookmark, Tape};
 use crate::broker::{AnySource, Batch, BoxFuture, Fault, Offsets, Origin, Places, Position, Source};
 use crate::error::{BadRecord, RecordPlace, RunError};
 use crate::function::{Meta, RecordMeta, Single};
@@ -33,8 +33,14 @@ pub(crate) trait AnyNode: Send {
     fn is_broken(&self) -> bool;
     /// The bad record that the walk has reached.
     fn take_fault(&mut self) -> Option<Box<BadRecord>>;
-    /// Lets go of the batches before `position`.
-    fn release(&mut self, position: u64);
+    /// Lets go of the batches before `position`; those that an open window holds on to are counted.
+    fn release(&mut self, position: u64, window_open: bool);
+    /// Lets go of the batches between the two positions.
+    fn release_between(&mut self, from: u64, to: u64);
+    /// The open window has closed.
+    fn take_back(&mut self);
+    /// Where the record at `position` stands, to be remembered.
+    fn bookmark(&self, position: u64) -> Bookmark;
     /// Where the record at `position` stood, for a checkpoint.
     fn storage_position(&self, position: u64) -> Position;
     /// Where it stood.
@@ -254,8 +260,20 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         self.fault.take()
     }
 
-    fn release(&mut self, position: u64) {
-        self.tape.release(position);
+    fn release(&mut self, position: u64, window_open: bool) {
+        self.tape.release(position, window_open);
+    }
+
+    fn release_between(&mut self, from: u64, to: u64) {
+        self.tape.release_between(from, to);
+    }
+
+    fn take_back(&mut self) {
+        self.tape.take_back();
+    }
+
+    fn bookmark(&self, position: u64) -> Bookmark {
+        self.tape.bookmark(position)
     }
 
     fn storage_position(&self, position: u64) -> Position {

@@ -55,49 +55,65 @@ impl Span {
     }
 }
 
-/// The spans of the left records of one join that are still needed, by position.
+/// The spans of the left records of one join that are still needed, by position. There may be gaps.
 #[derive(Debug, Default)]
 pub(crate) struct SpanTable {
-    first: u64,
-    spans: VecDeque<Span>,
+    spans: VecDeque<(u64, Span)>,
 }
 
 impl SpanTable {
-    /// The span of `position`, empty if there was none. Positions come in ascending order, or the same one again.
+    /// The span of `position`, empty if there was none. Positions come in ascending order, or the last one again.
     pub(crate) fn slot(&mut self, position: u64) -> &mut Span {
-        if self.spans.is_empty() {
-            self.first = position;
+        if self.spans.back().is_none_or(|(last, _)| *last != position) {
+            self.spans.push_back((position, Span::default()));
         }
-        let index = position.saturating_sub(self.first) as usize;
-        while self.spans.len() <= index {
-            self.spans.push_back(Span::default());
-        }
-        &mut self.spans[index]
+        let last = self.spans.len() - 1;
+        &mut self.spans[last].1
     }
 
     pub(crate) fn get(&self, position: u64) -> Option<&Span> {
-        self.spans.get(position.checked_sub(self.first)? as usize)
+        // Without gaps before it, it stands where its position says.
+        let guess = position.checked_sub(self.spans.front()?.0)? as usize;
+        let (at, span) = match self.spans.get(guess) {
+            Some(found) if found.0 == position => found,
+            _ => self.spans.get(self.spans.partition_point(|(at, _)| *at < position))?,
+        };
+        (*at == position).then_some(span)
     }
 
     /// Drops the spans below `position`.
     pub(crate) fn release(&mut self, position: u64) {
-        while self.first < position && self.spans.pop_front().is_some() {
-            self.first += 1;
-        }
+        while self.spans.pop_front_if(|(at, _)| *at < position).is_some() {}
+    }
+
+    /// Drops the spans between the two positions.
+    pub(crate) fn release_between(&mut self, from: u64, to: u64) {
+        self.spans.retain(|(at, _)| *at < from || *at >= to);
     }
 
     /// Makes `position` the only one, keeping the memory of the span.
     pub(crate) fn only(&mut self, position: u64) -> &mut Span {
-        self.first = position;
         self.spans.truncate(1);
         if self.spans.is_empty() {
-            self.spans.push_back(Span::default());
+            self.spans.push_back((position, Span::default()));
         }
-        &mut self.spans[0]
+        self.spans[0].0 = position;
+        &mut self.spans[0].1
     }
 
-    /// The lowest right position that a span still refers to.
-    pub(crate) fn lowest(&self) -> Option<u64> {
-        self.spans.iter().find(|span| !span.is_empty()).map(|span| span.floor)
+    /// No right position below this one is needed by any of the spans.
+    pub(crate) fn floor(&self) -> Option<u64> {
+        self.spans.front().map(|(_, span)| span.floor)
+    }
+
+    /// The floor of the spans from `position` on.
+    pub(crate) fn floor_from(&self, position: u64) -> Option<u64> {
+        self.spans.iter().find(|(at, _)| *at >= position).map(|(_, span)| span.floor)
+    }
+
+    /// The end of the right positions that spans below `position` refer to.
+    pub(crate) fn end_before(&self, position: u64) -> u64 {
+        let before = self.spans.iter().take_while(|(at, _)| *at < position);
+        before.filter_map(|(_, span)| span.positions().last()).map(|last| last + 1).max().unwrap_or(0)
     }
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::broker::{InputEnd, Places, Position};
+use crate::error::RecordPlace;
 
 /// One batch on the tape.
 pub(crate) struct Segment<R> {
@@ -57,11 +58,37 @@ pub(crate) struct Tape<R> {
     /// Where reading goes on behind all that was let in.
     tail: Position,
     leaving: bool,
+    /// What an open window holds of this stream beside the tape, in bytes, about.
+    lent: u64,
+}
+
+/// Where a record stood, kept while its batch may go.
+#[derive(Debug, Clone)]
+pub(crate) enum Bookmark {
+    At(Arc<Places>, usize),
+    /// No such record was read yet.
+    Behind(Position),
+}
+
+impl Bookmark {
+    pub(crate) fn position(&self) -> Position {
+        match self {
+            Self::At(places, index) => places.position(*index),
+            Self::Behind(position) => position.clone(),
+        }
+    }
+
+    pub(crate) fn place(&self) -> Option<RecordPlace> {
+        match self {
+            Self::At(places, index) => Some(places.place(*index)),
+            Self::Behind(_) => None,
+        }
+    }
 }
 
 impl<R> Tape<R> {
     pub(crate) fn new(leaving: bool) -> Self {
-        Self { segments: VecDeque::new(), end: 0, ended: None, tail: Position::default(), leaving }
+        Self { segments: VecDeque::new(), end: 0, ended: None, tail: Position::default(), leaving, lent: 0 }
     }
 
     /// The position behind the last record.
@@ -112,8 +139,8 @@ impl<R> Tape<R> {
     /// The records from `position` to the end of its batch.
     pub(crate) fn rest(&self, position: u64) -> &[R] {
         let Some(segment) = self.segment(position) else { return &[] };
-        let index = (position.saturating_sub(segment.first) as usize).saturating_sub(segment.left());
-        segment.slice().get(index..).unwrap_or(&[])
+        let Some(ahead) = position.checked_sub(segment.first) else { return &[] };
+        segment.slice().get((ahead as usize).saturating_sub(segment.left())..).unwrap_or(&[])
     }
 
     /// The shared batch that holds `position`, and the record's index in it.
@@ -127,20 +154,48 @@ impl<R> Tape<R> {
     }
 
     /// Takes the record at `position` off the tape, and drops those of its batch before it. Only of the tape of a windowed
-    /// master. The batch stays, so that its places can still be asked for.
+    /// master.
     pub(crate) fn take(&mut self, position: u64) -> Option<R> {
         let segment = self.segments.iter_mut().find(|segment| position < segment.end())?;
         let ahead = (position.checked_sub(segment.first)? as usize).checked_sub(segment.left())?;
         match &mut segment.records {
-            Records::Leaving(rest, _) => rest.nth(ahead),
+            Records::Leaving(rest, len) => {
+                self.lent += size_of::<R>() as u64 + segment.bytes / (*len).max(1) as u64;
+                rest.nth(ahead)
+            }
             Records::Shared(_) => None,
         }
     }
 
-    /// Lets go of the batches that end at or before `position`.
-    pub(crate) fn release(&mut self, position: u64) {
-        while self.segments.front().is_some_and(|segment| segment.end() <= position) {
-            self.segments.pop_front();
+    /// Lets go of the batches that end at or before `position`. Those that an open window holds on to are counted.
+    pub(crate) fn release(&mut self, position: u64, window_open: bool) {
+        while let Some(segment) = self.segments.pop_front_if(|segment| segment.end() <= position) {
+            if window_open
+                && let Records::Shared(batch) = &segment.records
+                && Arc::strong_count(batch) > 1
+            {
+                self.lent += segment.bytes + size_of_val(batch.as_slice()) as u64;
+            }
+        }
+    }
+
+    /// Lets go of the batches that lie between the two positions.
+    pub(crate) fn release_between(&mut self, from: u64, to: u64) {
+        if self.segments.len() > 1 {
+            self.segments.retain(|segment| segment.first < from || segment.end() > to);
+        }
+    }
+
+    /// The window has closed.
+    pub(crate) fn take_back(&mut self) {
+        self.lent = 0;
+    }
+
+    /// Where the record at `position` stands, to be remembered.
+    pub(crate) fn bookmark(&self, position: u64) -> Bookmark {
+        match self.places(position) {
+            Some((places, index)) => Bookmark::At(Arc::clone(places), index),
+            None => Bookmark::Behind(self.storage_position(position)),
         }
     }
 
@@ -160,9 +215,8 @@ impl<R> Tape<R> {
 
     /// How much memory the batches on the tape take, as far as is known.
     pub(crate) fn bytes(&self) -> u64 {
-        // Records that have left for a window count too: the window holds them, and their batch keeps its memory.
-        let records: u64 =
-            self.segments.iter().map(|segment| (segment.end() - segment.first) * size_of::<R>() as u64).sum();
-        records + self.segments.iter().map(|segment| segment.bytes).sum::<u64>()
+        let of =
+            |segment: &Segment<R>| segment.bytes + (segment.end() - segment.first) * size_of::<R>() as u64;
+        self.lent + self.segments.iter().map(of).sum::<u64>()
     }
 }

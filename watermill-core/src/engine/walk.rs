@@ -1,17 +1,16 @@
 //! The walk: one master after the other through the join tree. Plain synchronous code; when a stream has to be read first, it
 //! says which one and is called again.
 
-use std::collections::HashSet;
-
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Run};
 use super::edge::{AnyEdge, Seek};
 use super::keep::Keep;
 use super::marks::Marks;
 use super::node::AnyNode;
 use super::span::{Span, SpanTable};
+use super::tape::Bookmark;
 use crate::broker::Position;
 use crate::error::{BadCause, BadRecord, RunError};
-use crate::function::{ParamKind, Stage};
+use crate::function::{CallResult, ParamKind, Stage};
 use crate::window::{AnyWindow, CloseReason};
 
 /// One stream of the tree.
@@ -25,10 +24,14 @@ pub(crate) struct WalkNode {
     pub(super) marks: Marks,
     /// The positions that the master at hand brings into the call; used only where there are joins below.
     pub(super) members: Vec<u64>,
-    /// The positions that are in the call already.
-    pub(super) members_seen: HashSet<u64>,
-    /// Where an open window holds the stream back.
-    pub(super) window_floor: Option<u64>,
+    /// The positions that are in the call already, ascending.
+    pub(super) members_seen: Vec<u64>,
+    /// Where the stream stood when the open window began: a restart begins there.
+    pub(super) window_start: Option<Bookmark>,
+    /// The first position that a restart needs, when its batch is not held for it.
+    pub(super) floor: Option<(u64, Bookmark)>,
+    /// How many records were marked for the open window, whose call is not made yet.
+    pub(super) marked_before: u64,
 }
 
 impl WalkNode {
@@ -40,8 +43,10 @@ impl WalkNode {
             parent,
             marks: Marks::default(),
             members: Vec::new(),
-            members_seen: HashSet::new(),
-            window_floor: None,
+            members_seen: Vec::new(),
+            window_start: None,
+            floor: None,
+            marked_before: 0,
         }
     }
 }
@@ -85,6 +90,11 @@ impl WalkEdge {
         self.ahead.low().unwrap_or_else(|| self.edge.low())
     }
 
+    /// The first right position that is needed apart from [`AnyEdge::pinned`].
+    fn live(&self) -> u64 {
+        self.ahead.low().unwrap_or_else(|| self.edge.live())
+    }
+
     /// Nothing that was read of the right stream can match a later left record.
     fn holds_nothing(&self, right_end: u64) -> bool {
         match self.ahead.low() {
@@ -103,6 +113,8 @@ impl WalkEdge {
 pub(crate) enum Step {
     /// The stage holds the arguments of the next call.
     Call,
+    /// So many calls were made; the last one came to this.
+    Called(u32, CallResult),
     /// This stream must be read before the walk can go on.
     Need(usize),
     /// There are no more calls.
@@ -140,6 +152,8 @@ pub(crate) struct Walk {
     done: Option<WalkEnd>,
     /// There are joins below those of the master.
     pub(super) deep: bool,
+    /// The function takes one master and one inner join, so that calls can be made many at a time.
+    plain: bool,
 }
 
 pub(super) struct WindowState {
@@ -150,8 +164,6 @@ pub(super) struct WindowState {
     pub(super) called: bool,
     /// How many windows there were before.
     pub(super) index: u64,
-    /// The position of the first master.
-    pub(super) first: u64,
 }
 
 /// Bounds on what a walk may hold.
@@ -173,7 +185,9 @@ impl Walk {
             params.iter().enumerate().filter(|(_, kind)| wanted(kind)).map(|(at, _)| at).collect::<Vec<_>>()
         };
         let deep = edges.iter().any(|edge| edge.left != 0);
-        let window = window.map(|rule| WindowState { rule, count: 0, called: false, index: 0, first: 0 });
+        let inner = edges.len() == 1 && edges.iter().all(|edge| edge.keep == Keep::Inner);
+        let plain = inner && window.is_none() && matches!(params, [ParamKind::Joined { .. }]);
+        let window = window.map(|rule| WindowState { rule, count: 0, called: false, index: 0 });
         Self {
             nodes,
             edges,
@@ -184,15 +198,40 @@ impl Walk {
             next: 0,
             done: None,
             deep,
+            plain,
         }
     }
 
-    /// Prepares the next call in `stage`.
-    pub(crate) fn step(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
-        if self.window.is_some() { self.step_window(stage) } else { self.step_single(stage) }
+    /// Prepares the next call in `stage`, or makes some itself, but not more than `most`.
+    pub(crate) fn step(&mut self, stage: &mut dyn Stage, most: u32) -> Result<Step, RunError> {
+        if self.window.is_some() { self.step_window(stage) } else { self.step_single(stage, most) }
     }
 
-    fn step_single(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
+    /// Makes the calls for masters whose matches were found ahead, if there are any.
+    fn call_ahead(&mut self, stage: &mut dyn Stage, most: u32) -> Option<Step> {
+        let edge = self.edges.first_mut()?;
+        let (runs, slot) = (edge.ahead.from(self.next), edge.slot?);
+        let sound = |(low, high): &Run| low < high && high - low <= self.limits.max_group;
+        let runs = &runs[..runs.iter().take(most as usize).take_while(|run| sound(run)).count()];
+        let (made, result) = stage.call_many(self.next, slot, runs);
+        for (low, high) in &runs[..made] {
+            self.nodes[edge.right].marks.mark_run(*low, *high);
+        }
+        let next = self.next + made as u64;
+        self.nodes[0].marks.mark_run(self.next, next);
+        // Nothing before the last master that was called needs to be held.
+        edge.ahead.go_to(next.checked_sub(1).filter(|_| made > 0)?);
+        self.next = next;
+        Some(Step::Called(made as u32, result))
+    }
+
+    fn step_single(&mut self, stage: &mut dyn Stage, most: u32) -> Result<Step, RunError> {
+        if self.plain
+            && self.done.is_none()
+            && let Some(called) = self.call_ahead(stage, most)
+        {
+            return Ok(called);
+        }
         match self.find_master()? {
             Found::Master(position) => {
                 self.fill_single(stage, position);
@@ -222,7 +261,6 @@ impl Walk {
                         return Ok(self.close_window(stage, reason));
                     }
                     if window.count == 0 {
-                        window.first = position;
                         self.hold_back();
                     }
                     self.fill_window(stage, position);
@@ -396,32 +434,56 @@ impl Walk {
         Ok(Step::Need(node))
     }
 
-    /// The first position of `node` that is still needed to go on.
+    /// The first position of `node` that is still needed to go on, apart from what an open window has taken.
     pub(crate) fn needed_from(&self, node: usize) -> u64 {
-        let from = match self.nodes[node].parent {
-            None => self
-                .window
-                .as_ref()
-                .filter(|window| window.count > 0)
-                .map_or(self.next, |window| window.first),
+        match self.nodes[node].parent {
+            None => self.next,
             Some(edge) => {
                 let edge = &self.edges[edge];
                 let low = edge.low();
                 // The root's only span belongs to a master that is done with, or will be sought again.
-                if edge.left == 0 { low } else { edge.spans.lowest().map_or(low, |lowest| lowest.min(low)) }
+                if edge.left == 0 { low } else { edge.spans.floor().map_or(low, |floor| floor.min(low)) }
             }
+        }
+    }
+
+    /// What is needed of `node` is in two parts: from [`Walk::needed_from`] to below the first of these positions, and from the second
+    /// on. Between them nothing is needed: an as-of join keeps its last match however long none follows.
+    fn gap(&self, node: usize, gaps: &[(u64, u64)]) -> (u64, u64) {
+        let Some(edge) = self.nodes[node].parent.map(|edge| &self.edges[edge]) else {
+            return (self.next, self.next);
         };
-        from.min(self.nodes[node].window_floor.unwrap_or(u64::MAX))
+        let pinned = edge.edge.pinned().map_or(0, |pinned| pinned + 1);
+        if edge.left == 0 {
+            return (pinned, edge.live());
+        }
+        let (_, left_live) = gaps[edge.left];
+        let floor = edge.spans.floor_from(left_live).unwrap_or(u64::MAX);
+        (pinned.max(edge.spans.end_before(left_live)), edge.live().min(floor))
     }
 
     pub(super) fn release(&mut self) {
+        let window_open = self.window.as_ref().is_some_and(|window| window.count > 0);
+        let mut gaps = Vec::with_capacity(self.nodes.len());
         for node in 0..self.nodes.len() {
             let from = self.needed_from(node);
-            self.nodes[node].node.release(from);
-            self.nodes[node].marks.release(from);
-            for index in 0..self.nodes[node].children.len() {
+            let (low, high) = self.gap(node, &gaps);
+            gaps.push((low, high));
+            let state = &mut self.nodes[node];
+            state.node.release(from, window_open);
+            state.marks.release(from);
+            if low < high {
+                if from < high && state.floor.as_ref().is_none_or(|(at, _)| *at != from) {
+                    state.floor = Some((from, state.node.bookmark(from)));
+                }
+                state.node.release_between(low, high);
+            }
+            for index in 0..state.children.len() {
                 let edge = self.nodes[node].children[index];
                 self.edges[edge].spans.release(from);
+                if low < high {
+                    self.edges[edge].spans.release_between(low, high);
+                }
             }
         }
     }
@@ -444,30 +506,45 @@ impl Walk {
 
     /// Where the masters of the call being made stand: the first one of a window.
     pub(crate) fn call_place(&self) -> (u64, String) {
-        let position = match &self.window {
-            Some(window) => window.first,
-            None => self.next.saturating_sub(1),
-        };
-        (position, self.nodes[0].node.place_text(position))
+        let master = &self.nodes[0];
+        if let Some(place) = master.window_start.as_ref().and_then(Bookmark::place) {
+            return (self.next, format!("`{}`, {place}", master.stream));
+        }
+        let position = self.next.saturating_sub(1);
+        (position, master.node.place_text(position))
     }
 
     /// Where each stream would go on after a restart.
     pub(crate) fn positions(&mut self) -> Vec<Position> {
         self.release();
-        (0..self.nodes.len())
-            .map(|node| self.nodes[node].node.storage_position(self.needed_from(node)))
-            .collect()
+        let position = |node: usize| {
+            let state = &self.nodes[node];
+            if let Some(start) = &state.window_start {
+                return start.position();
+            }
+            let from = self.needed_from(node);
+            match &state.floor {
+                Some((at, floor)) if *at == from => floor.position(),
+                _ => state.node.storage_position(from),
+            }
+        };
+        (0..self.nodes.len()).map(position).collect()
     }
 
     /// Records that took part in a call, and records that are held for one, of `node`.
     pub(crate) fn matched_and_pending(&self, node: usize) -> (u64, u64) {
         let state = &self.nodes[node];
-        let matched = state.marks.count();
+        let marked = state.marks.count();
         if self.done.is_some() {
-            return (matched, 0);
+            return (marked, 0);
         }
-        let from = self.needed_from(node);
-        (matched, (state.node.end() - from.min(state.node.end())) - state.marks.count_from(from))
+        let in_window = match &self.window {
+            Some(window) if window.count > 0 && !window.called => marked - state.marked_before,
+            _ => 0,
+        };
+        let from = self.needed_from(node).min(state.node.end());
+        let held = state.node.end() - from - state.marks.count_from(from);
+        (marked - in_window, held + in_window)
     }
 }
 

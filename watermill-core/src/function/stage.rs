@@ -39,6 +39,10 @@ pub(crate) trait Stage {
     fn returned(&mut self) -> &mut dyn AnyOut;
     /// The masters of a window are complete: tells every `Joined` where they stand.
     fn place_masters(&mut self);
+    /// Makes the calls for the masters from `position` of their stream on, each with its run of the records that `slot` shows (a
+    /// parameter, and which part of it), as far as all of them are in the batches that the slots hold. Returns how many
+    /// calls were made, and what the last one came to: it is the first that did not simply go on. None for async functions.
+    fn call_many(&mut self, position: u64, slot: (usize, usize), runs: &[(u64, u64)]) -> (usize, CallResult);
     /// Calls the function with what the slots hold.
     fn call(&mut self) -> Called<'_>;
 }
@@ -69,6 +73,9 @@ impl<P: Master, Q: Params, O: Outcome> Frame<P, Q, O> {
 
 /// What a kind of function adds to its frame: how it is called.
 trait Caller<P: Master, Q: Params, O: Outcome> {
+    /// Whether a call is done when it returns.
+    const SYNC: bool = true;
+
     fn call<'a>(&'a mut self, frame: &'a mut Frame<P, Q, O>) -> Called<'a>;
 }
 
@@ -100,6 +107,28 @@ impl<C: Caller<P, Q, O>, P: Master, Q: Params, O: Outcome> Stage for Staged<C, P
             slot.place_masters(&self.frame.master);
             index += 1;
         }
+    }
+
+    fn call_many(&mut self, position: u64, slot: (usize, usize), runs: &[(u64, u64)]) -> (usize, CallResult) {
+        let (param, part) = slot;
+        if !C::SYNC {
+            return (0, Ok(Control::Go));
+        }
+        for (made, &(low, high)) in runs.iter().enumerate() {
+            let left = position + made as u64;
+            let aimed = self.frame.master.aim(left)
+                && Q::slot(&mut self.frame.slots, param).is_some_and(|slot| slot.aim(part, left, low, high));
+            if !aimed {
+                return (made, Ok(Control::Go));
+            }
+            self.frame.returned.begin();
+            match self.caller.call(&mut self.frame) {
+                Called::Done(Ok(Control::Go)) => {}
+                Called::Done(result) => return (made + 1, result),
+                Called::Pending(_) => return (made, Ok(Control::Go)),
+            }
+        }
+        (runs.len(), Ok(Control::Go))
     }
 
     fn call(&mut self) -> Called<'_> {
@@ -143,6 +172,8 @@ where
     F: AsyncCall<Marker>,
     F::Output: Outcome,
 {
+    const SYNC: bool = false;
+
     fn call<'a>(&'a mut self, frame: &'a mut Frame<F::First, F::Rest, F::Output>) -> Called<'a> {
         Called::Pending(Box::pin(async move {
             let mut future = Box::pin(self.0.call_async(&frame.master, &mut frame.slots));
