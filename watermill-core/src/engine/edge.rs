@@ -438,7 +438,9 @@ where
 
     fn look_ahead(&mut self, left: &dyn Any, right: &dyn Any, position: u64, runs: &mut Vec<Run>) {
         if !self.intake.on {
-            self.look_ahead_typed(tape!(left, L, ()), tape!(right, R, ()), position, runs);
+            let left = tape!(left, L, ());
+            let right = tape!(right, R, ());
+            self.look_ahead_typed(left, right, position, runs);
         }
     }
 
