@@ -437,11 +437,11 @@ where
     }
 
     fn look_ahead(&mut self, left: &dyn Any, right: &dyn Any, position: u64, runs: &mut Vec<Run>) {
-        if !self.intake.on {
-            let left = tape!(left, L, ());
-            let right = tape!(right, R, ());
-            self.look_ahead_typed(left, right, position, runs);
+        if self.intake.on {
+            return;
         }
+        let (left, right) = (tape!(left, L, ()), tape!(right, R, ()));
+        self.look_ahead_typed(left, right, position, runs);
     }
 
     fn takes_in(&self) -> bool {
