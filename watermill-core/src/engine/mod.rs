@@ -6,20 +6,24 @@
 
 mod ahead;
 mod also_index;
+mod any_edge;
 mod check;
 mod edge;
 mod fill;
+mod held;
 mod keep;
 pub(crate) mod lane;
 mod marks;
 mod matching;
 mod node;
+mod point;
 mod span;
 mod tape;
 pub(crate) mod walk;
 
+pub(crate) use any_edge::AnyEdge;
 pub(crate) use check::{KeyCheck, RoleCheck, Rule, describe};
-pub(crate) use edge::{AnyEdge, Edge};
+pub(crate) use edge::Edge;
 pub(crate) use keep::Keep;
 pub(crate) use matching::{Also, AlsoKeys, BothAlso, Bounds, Matching, Tolerance};
 pub(crate) use node::{MakeNode, NodeParts, make_node};

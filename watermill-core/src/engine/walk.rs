@@ -2,13 +2,12 @@
 //! says which one and is called again.
 
 use super::ahead::{Ahead, Run};
-use super::edge::{AnyEdge, Seek};
+use super::any_edge::{AnyEdge, Seek};
 use super::keep::Keep;
 use super::marks::Marks;
 use super::node::AnyNode;
 use super::span::{Span, SpanTable};
 use super::tape::Bookmark;
-use crate::broker::Position;
 use crate::error::{BadCause, BadRecord, RunError};
 use crate::function::{CallResult, ParamKind, Stage};
 use crate::window::{AnyWindow, CloseReason};
@@ -86,12 +85,12 @@ impl WalkEdge {
     }
 
     /// The first right position that is still needed.
-    fn low(&self) -> u64 {
+    pub(super) fn low(&self) -> u64 {
         self.ahead.low().unwrap_or_else(|| self.edge.low())
     }
 
     /// The first right position that is needed apart from [`AnyEdge::pinned`].
-    fn live(&self) -> u64 {
+    pub(super) fn live(&self) -> u64 {
         self.ahead.low().unwrap_or_else(|| self.edge.live())
     }
 
@@ -148,8 +147,8 @@ pub(crate) struct Walk {
     /// The parameters that are `&WindowInfo`.
     pub(super) info: Vec<usize>,
     /// The next master.
-    next: u64,
-    done: Option<WalkEnd>,
+    pub(super) next: u64,
+    pub(super) done: Option<WalkEnd>,
     /// There are joins below those of the master.
     pub(super) deep: bool,
     /// The function takes one master and one inner join, so that calls can be made many at a time.
@@ -434,65 +433,6 @@ impl Walk {
         Ok(Step::Need(node))
     }
 
-    /// The first position of `node` that is still needed to go on, apart from what an open window has taken.
-    pub(crate) fn needed_from(&self, node: usize) -> u64 {
-        match self.nodes[node].parent {
-            None => self.next,
-            Some(edge) => {
-                let edge = &self.edges[edge];
-                let low = edge.low();
-                // The root's only span belongs to a master that is done with, or will be sought again.
-                if edge.left == 0 { low } else { edge.spans.floor().map_or(low, |floor| floor.min(low)) }
-            }
-        }
-    }
-
-    /// What is needed of `node` is in two parts: from [`Walk::needed_from`] to below the first of these positions, and from the second
-    /// on. Between them nothing is needed: an as-of join keeps its last match however long none follows.
-    fn gap(&self, node: usize, gaps: &[(u64, u64)]) -> (u64, u64) {
-        let Some(edge) = self.nodes[node].parent.map(|edge| &self.edges[edge]) else {
-            return (self.next, self.next);
-        };
-        let pinned = edge.edge.pinned().map_or(0, |pinned| pinned + 1);
-        if edge.left == 0 {
-            return (pinned, edge.live());
-        }
-        let (_, left_live) = gaps[edge.left];
-        let floor = edge.spans.floor_from(left_live).unwrap_or(u64::MAX);
-        (pinned.max(edge.spans.end_before(left_live)), edge.live().min(floor))
-    }
-
-    pub(super) fn release(&mut self) {
-        let window_open = self.window.as_ref().is_some_and(|window| window.count > 0);
-        let mut gaps = Vec::with_capacity(self.nodes.len());
-        for node in 0..self.nodes.len() {
-            let from = self.needed_from(node);
-            let (low, high) = self.gap(node, &gaps);
-            gaps.push((low, high));
-            let state = &mut self.nodes[node];
-            state.node.release(from, window_open);
-            state.marks.release(from);
-            if low < high {
-                if from < high && state.floor.as_ref().is_none_or(|(at, _)| *at != from) {
-                    state.floor = Some((from, state.node.bookmark(from)));
-                }
-                state.node.release_between(low, high);
-            }
-            for index in 0..state.children.len() {
-                let edge = self.nodes[node].children[index];
-                self.edges[edge].spans.release(from);
-                if low < high {
-                    self.edges[edge].spans.release_between(low, high);
-                }
-            }
-        }
-    }
-
-    /// What all tapes hold, in bytes, about.
-    pub(crate) fn held(&self) -> u64 {
-        self.nodes.iter().map(|node| node.node.bytes()).sum()
-    }
-
     /// The key of the master that is being joined, for messages.
     pub(crate) fn key_text(&self, position: u64) -> Option<String> {
         let edge = self.edges.iter().find(|edge| edge.left == 0)?;
@@ -512,41 +452,6 @@ impl Walk {
         }
         let position = self.next.saturating_sub(1);
         (position, master.node.place_text(position))
-    }
-
-    /// Where each stream would go on after a restart.
-    pub(crate) fn positions(&mut self) -> Vec<Position> {
-        self.release();
-        // A window whose call was made holds nothing back.
-        let open = self.window.as_ref().is_some_and(|window| window.count > 0 && !window.called);
-        let position = |node: usize| {
-            let state = &self.nodes[node];
-            if let Some(start) = state.window_start.as_ref().filter(|_| open) {
-                return start.position();
-            }
-            let from = self.needed_from(node);
-            match &state.floor {
-                Some((at, floor)) if *at == from => floor.position(),
-                _ => state.node.storage_position(from),
-            }
-        };
-        (0..self.nodes.len()).map(position).collect()
-    }
-
-    /// Records that took part in a call, and records that are held for one, of `node`.
-    pub(crate) fn matched_and_pending(&self, node: usize) -> (u64, u64) {
-        let state = &self.nodes[node];
-        let marked = state.marks.count();
-        if self.done.is_some() {
-            return (marked, 0);
-        }
-        let in_window = match &self.window {
-            Some(window) if window.count > 0 && !window.called => marked - state.marked_before,
-            _ => 0,
-        };
-        let from = self.needed_from(node).min(state.node.end());
-        let held = state.node.end() - from - state.marks.count_from(from);
-        (marked - in_window, held + in_window)
     }
 }
 

@@ -1,4 +1,5 @@
-//! A reader for plain JSON, about twice as fast as serde_json on small records.
+//! A reader for plain JSON, about twice as fast as serde_json on small records. It is here because decoding is most of what a mill over
+//! files does: without it the self-join of `bench/` takes 1.1 to 1.4 of the processor time of the loop one would write by hand, with it 0.9.
 //!
 //! It knows the JSON that programs write: no escapes in strings, no exponents, no more digits than a number holds exactly, all on one line. Whatever
 //! is not of that kind, or wrong, is [`Unusual`], and the caller gives the same text to serde_json, which then
@@ -8,7 +9,6 @@ use std::fmt;
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde::forward_to_deserialize_any;
 
 /// The text is not plain, or not right.
 #[derive(Debug, Clone, Copy)]
@@ -313,7 +313,14 @@ macro_rules! strings {
 impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
     type Error = Unusual;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Plain<V::Value> {
+    /// What a value is taken for when its type does not say is serde_json's affair: it depends on features that any crate of a program
+    /// may switch on.
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Plain<V::Value> {
+        Err(Unusual)
+    }
+
+    /// A field that nobody wants.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Plain<V::Value> {
         match self.next_token()? {
             b'{' => self.map(visitor),
             b'[' => self.sequence(visitor),
@@ -424,8 +431,6 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         let variant = BorrowedStrDeserializer::<Unusual>::new(self.string()?);
         variant.deserialize_enum(name, variants, visitor)
     }
-
-    forward_to_deserialize_any! { ignored_any }
 }
 
 #[cfg(test)]
