@@ -81,7 +81,7 @@ fn minutes(text: &str) -> Option<i64> {
 fn flight_connections(
     flight: &Flight,
     onward: &Joined<Flight, Onward>,
-    ranking: Inject<Arc<Ranking>>,
+    ranking: Inject<Ranking>,
 ) -> Connections {
     let onward = &onward[flight];
     ranking.count(&flight.destination, onward.len());
@@ -140,7 +140,8 @@ async fn main() -> watermill::Result<()> {
     let connects = JoinWith::new(Flight::fields().date.minutes, Onward::fields().date.minutes)
         .within(45..=120)
         .and(Flight::fields().destination, Onward::fields().origin);
-    let report = Mill::new(flight_connections).join(connects).inject(Arc::clone(&ranking)).run(files).await?;
+    let report =
+        Mill::new(flight_connections).join(connects).inject_shared(Arc::clone(&ranking)).run(files).await?;
 
     println!("{ranking}\n");
     println!("{report}");

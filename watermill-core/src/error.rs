@@ -1,5 +1,7 @@
 //! Errors: what happened, where, and what to do.
 
+use std::fmt;
+
 use crate::key::KeyFault;
 pub use crate::origin::RecordPlace;
 
@@ -77,7 +79,7 @@ pub enum BadCause {
     },
     /// The key is lower than the one before it.
     #[error(
-        "the key `{expression}` goes down, from {previous} to {key}; joins need streams whose keys never go down: sort the stream, or let small disorder be sorted back"
+        "the key `{expression}` goes down, from {previous} to {key}; joins need streams whose keys never go down: sort the stream, or leave such records out with `on_bad`"
     )]
     KeyWentDown {
         /// The key expression.
@@ -254,7 +256,10 @@ pub enum BuildProblem {
 }
 
 /// A run that stopped with an error. Nothing was written to the final outputs since the last commit.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` form is for people: the message and its causes, a line each. That is what a `main` that returns
+/// [`watermill::Result`](crate::Result) prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// The mill cannot be built.
@@ -314,6 +319,18 @@ pub enum RunError {
         #[source]
         cause: BoxError,
     },
+}
+
+impl fmt::Debug for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }
 
 impl From<BrokerError> for RunError {

@@ -82,6 +82,7 @@ pub struct Mill<M> {
 
 impl<M: StreamRecord> Mill<M> {
     /// A mill of a `fn` or a closure that is `Fn + Send + Sync`.
+    #[track_caller]
     pub fn new<F, Marker>(function: F) -> Self
     where
         F: Shape<Marker>,
@@ -96,6 +97,7 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     /// A mill of an `async fn`, or of an async closure. Its calls are made one after the other, in the order of the masters.
+    #[track_caller]
     pub fn new_async<F, Marker>(function: F) -> Self
     where
         F: Shape<Marker>,
@@ -110,6 +112,7 @@ impl<M: StreamRecord> Mill<M> {
 
     /// A mill whose function is made anew for each lane, and may change what it captured: `Mill::per_lane(|| { let mut seen = 0;
     /// move |flight: &Flight| { seen += 1; .. } })`.
+    #[track_caller]
     pub fn per_lane<G, F, Marker>(make: G) -> Self
     where
         G: Fn() -> F + Send + Sync + 'static,
@@ -158,7 +161,33 @@ impl<M: StreamRecord> Mill<M> {
 
     /// Gives the function a value of type `T`, which it takes as `Inject<T>`.
     #[must_use]
-    pub fn inject<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+    pub fn inject<T: Send + Sync + 'static>(self, value: T) -> Self {
+        self.inject_shared(Arc::new(value))
+    }
+
+    /// As [`inject`](Mill::inject), of a value that the caller wants to look at after the run.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    ///
+    /// #[derive(StreamRecord)]
+    /// struct Flight { delay: u64 }
+    ///
+    /// let total = Arc::new(AtomicU64::new(0));
+    /// Mill::new(|flight: &Flight, total: Inject<AtomicU64>| {
+    ///     total.fetch_add(flight.delay, Ordering::Relaxed);
+    /// })
+    /// .inject_shared(Arc::clone(&total))
+    /// .run_blocking(MemoryBroker::new().read(vec![Flight { delay: 5 }, Flight { delay: 7 }]))?;
+    /// assert_eq!(total.load(Ordering::Relaxed), 12);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    #[must_use]
+    pub fn inject_shared<T: Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
         if !self.injected.put(value) {
             self.mistakes.push(format!("two values of type `{}` are injected", std::any::type_name::<T>()));
         }

@@ -30,8 +30,8 @@ impl<T> Clone for Inject<T> {
 pub(crate) struct Injections(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
 
 impl Injections {
-    pub(crate) fn put<T: Send + Sync + 'static>(&mut self, value: T) -> bool {
-        self.0.insert(TypeId::of::<T>(), Arc::new(value)).is_none()
+    pub(crate) fn put<T: Send + Sync + 'static>(&mut self, value: Arc<T>) -> bool {
+        self.0.insert(TypeId::of::<T>(), value).is_none()
     }
 
     pub(crate) fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {

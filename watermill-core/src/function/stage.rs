@@ -218,11 +218,23 @@ fn panicked(payload: Box<dyn Any + Send>) -> BoxError {
     Panicked(text).into()
 }
 
+/// What messages call a function: its name, or where the mill of a closure is made.
+#[track_caller]
+fn name_of<F>() -> String {
+    match short_name::<F>() {
+        "{{closure}}" => {
+            let place = std::panic::Location::caller();
+            format!("closure at {}:{}", place.file(), place.line())
+        }
+        name => name.to_owned(),
+    }
+}
+
 /// What all kinds of functions have in common, from their type alone.
 macro_rules! described {
     () => {
         fn name(&self) -> &str {
-            self.name
+            &self.name
         }
 
         fn windowed(&self) -> bool {
@@ -242,13 +254,14 @@ macro_rules! described {
 /// A function shared by all lanes.
 pub(crate) struct SyncFunction<F, Marker> {
     function: Arc<F>,
-    name: &'static str,
+    name: String,
     marker: PhantomData<fn() -> Marker>,
 }
 
 impl<F, Marker> SyncFunction<F, Marker> {
+    #[track_caller]
     pub(crate) fn new(function: F) -> Self {
-        Self { function: Arc::new(function), name: short_name::<F>(), marker: PhantomData }
+        Self { function: Arc::new(function), name: name_of::<F>(), marker: PhantomData }
     }
 }
 
@@ -268,13 +281,14 @@ where
 /// A function that each lane has made for itself.
 pub(crate) struct LaneFunction<G, F, Marker> {
     make: G,
-    name: &'static str,
+    name: String,
     marker: PhantomData<fn() -> (F, Marker)>,
 }
 
 impl<G, F, Marker> LaneFunction<G, F, Marker> {
+    #[track_caller]
     pub(crate) fn new(make: G) -> Self {
-        Self { make, name: short_name::<F>(), marker: PhantomData }
+        Self { make, name: name_of::<F>(), marker: PhantomData }
     }
 }
 
@@ -295,13 +309,14 @@ where
 /// An `async fn` shared by all lanes.
 pub(crate) struct AsyncFunction<F, Marker> {
     function: Arc<F>,
-    name: &'static str,
+    name: String,
     marker: PhantomData<fn() -> Marker>,
 }
 
 impl<F, Marker> AsyncFunction<F, Marker> {
+    #[track_caller]
     pub(crate) fn new(function: F) -> Self {
-        Self { function: Arc::new(function), name: short_name::<F>(), marker: PhantomData }
+        Self { function: Arc::new(function), name: name_of::<F>(), marker: PhantomData }
     }
 }
 
