@@ -21,6 +21,7 @@ mod conflicts;
 mod cut_elements;
 mod cut_lines;
 mod decode;
+mod early_sync;
 mod failure;
 mod fault;
 mod format;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use watermill_core::error::BrokerError;
 
+use crate::early_sync::EarlySync;
 use crate::failure::{failure, path_failure};
 use crate::location::Location;
 use crate::state_file::sync_directory;
@@ -16,7 +17,7 @@ pub(crate) enum Destination {
     /// Standard output, or a device or pipe: what is written is there at once.
     AsItGoes(Stream),
     /// A hidden file that becomes the target when it is complete.
-    WhenComplete(File),
+    WhenComplete(File, EarlySync),
 }
 
 /// Something that cannot be replaced by a rename.
@@ -30,14 +31,19 @@ impl Write for Destination {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::AsItGoes(Stream::Standard) => io::stdout().write(bytes),
-            Self::AsItGoes(Stream::Device(file)) | Self::WhenComplete(file) => file.write(bytes),
+            Self::AsItGoes(Stream::Device(file)) => file.write(bytes),
+            Self::WhenComplete(file, sync) => {
+                let written = file.write(bytes)?;
+                sync.wrote(file, written);
+                Ok(written)
+            }
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::AsItGoes(Stream::Standard) => io::stdout().flush(),
-            Self::AsItGoes(Stream::Device(file)) | Self::WhenComplete(file) => file.flush(),
+            Self::AsItGoes(Stream::Device(file)) | Self::WhenComplete(file, _) => file.flush(),
         }
     }
 }
@@ -52,7 +58,7 @@ impl Destination {
     pub(crate) fn cut_to(&mut self, length: u64) -> io::Result<()> {
         match self {
             Self::AsItGoes(_) => Ok(()),
-            Self::WhenComplete(file) => {
+            Self::WhenComplete(file, _) => {
                 file.set_len(length)?;
                 file.seek(SeekFrom::Start(length)).map(drop)
             }
@@ -64,8 +70,11 @@ impl Destination {
         self.flush()?;
         match self {
             Self::AsItGoes(_) => Ok(()),
-            Self::WhenComplete(file) if whole => file.sync_all(),
-            Self::WhenComplete(file) => file.sync_data(),
+            Self::WhenComplete(file, sync) => {
+                sync.check()?;
+                if whole { file.sync_all() } else { file.sync_data() }?;
+                sync.check()
+            }
         }
     }
 }
@@ -152,7 +161,10 @@ pub(crate) fn open_destination(
         fs::create_dir_all(directory).map_err(|cause| path_failure("write", path, cause))?;
     }
     let file = open_locked(&partial, path)?;
-    Ok((Destination::WhenComplete(file), Some(PartialFile { partial, target, here: true })))
+    Ok((
+        Destination::WhenComplete(file, EarlySync::default()),
+        Some(PartialFile { partial, target, here: true }),
+    ))
 }
 
 /// `out/.speed.json.partial` for `out/speed.json`.
