@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use crate::assemble::{Assembly, OpenWindow};
-use crate::broker::{Broker, Session};
+use crate::broker::{Broker, Position, Session};
 use crate::engine::lane::CommitEvery;
 use crate::engine::make_node;
 use crate::engine::walk::Limits;
@@ -347,7 +347,7 @@ impl<M: StreamRecord> Mill<M> {
         while let Some(lane) = session.next_lane().await? {
             let outputs = session.outputs(&lane).await?;
             let mut ended_outputs = Vec::new();
-            let from = match outputs.resume {
+            let from: Vec<Option<Position>> = match outputs.resume {
                 Some(checkpoint) if checkpoint.finished => {
                     tracing::info!(target: "watermill", function = %plan.function, "an earlier run has ended this mill");
                     let ended = RunReport::ended_before(&plan.function);
@@ -364,7 +364,8 @@ impl<M: StreamRecord> Mill<M> {
                 None => vec![None; plan.nodes.len()],
             };
             let sources = session.sources(&lane, &from).await?;
-            let run = assembly.lane(sources, outputs.sinks, outputs.committer, self.open_window(), steering);
+            let run =
+                assembly.lane(sources, &from, outputs.sinks, outputs.committer, self.open_window(), steering);
             let mut run = run.ok_or_else(|| RunError::Runtime {
                 what: "a source or sink is of another type than the one it was asked for".to_owned(),
                 cause: "the broker breaks its contract".into(),

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::broker::{InputEnd, Places, Position};
+use crate::broker::{InputEnd, LastRecord, Places, Position};
 
 /// One batch on the tape.
 pub(crate) struct Segment<R> {
@@ -15,6 +15,8 @@ pub(crate) struct Segment<R> {
     first: u64,
     records: Records<R>,
     places: Arc<Places>,
+    /// The numbers of the records, where bad ones stand between them.
+    numbers: Option<Vec<u64>>,
     bytes: u64,
 }
 
@@ -40,6 +42,17 @@ impl<R> Segment<R> {
         }
     }
 
+    /// The number of the record at `index` within its part of the stream.
+    fn number(&self, index: usize) -> u64 {
+        let counted = || self.places.first_number + index as u64;
+        self.numbers.as_ref().and_then(|all| all.get(index)).copied().unwrap_or_else(counted)
+    }
+
+    fn last_record(&self, index: usize) -> LastRecord {
+        let part = self.places.part().to_owned();
+        LastRecord { part, offset: self.places.offset(index), number: self.number(index) }
+    }
+
     fn end(&self) -> u64 {
         self.first
             + match &self.records {
@@ -56,12 +69,16 @@ pub(crate) struct Tape<R> {
     ended: Option<InputEnd>,
     /// Where reading goes on behind all that was let in.
     tail: Position,
+    /// The last record that is not on the tape any more.
+    behind: Option<LastRecord>,
     leaving: bool,
 }
 
 impl<R> Tape<R> {
-    pub(crate) fn new(leaving: bool) -> Self {
-        Self { segments: VecDeque::new(), end: 0, ended: None, tail: Position::default(), leaving }
+    /// A tape that goes on at `from`.
+    pub(crate) fn new(leaving: bool, from: Position) -> Self {
+        let behind = from.last.clone();
+        Self { segments: VecDeque::new(), end: 0, ended: None, tail: from, behind, leaving }
     }
 
     /// The position behind the last record.
@@ -77,7 +94,14 @@ impl<R> Tape<R> {
         self.ended = Some(end);
     }
 
-    pub(crate) fn push(&mut self, records: Vec<R>, places: Places, bytes: u64, tail: Position) {
+    pub(crate) fn push(
+        &mut self,
+        records: Vec<R>,
+        places: Places,
+        numbers: Option<Vec<u64>>,
+        bytes: u64,
+        tail: Position,
+    ) {
         self.tail = tail;
         if records.is_empty() {
             return;
@@ -90,7 +114,7 @@ impl<R> Tape<R> {
         } else {
             Records::Shared(Arc::new(records))
         };
-        self.segments.push_back(Segment { first, records, places: Arc::new(places), bytes });
+        self.segments.push_back(Segment { first, records, places: Arc::new(places), numbers, bytes });
     }
 
     fn segment(&self, position: u64) -> Option<&Segment<R>> {
@@ -139,8 +163,10 @@ impl<R> Tape<R> {
 
     /// Lets go of the batches that end at or before `position`.
     pub(crate) fn release(&mut self, position: u64) {
-        while self.segments.front().is_some_and(|segment| segment.end() <= position) {
-            self.segments.pop_front();
+        while let Some(segment) = self.segments.pop_front_if(|segment| segment.end() <= position) {
+            if self.segments.front().is_none_or(|next| next.end() > position) {
+                self.behind = Some(segment.last_record((segment.end() - segment.first - 1) as usize));
+            }
         }
     }
 
@@ -152,10 +178,30 @@ impl<R> Tape<R> {
 
     /// The position in the storage of the record at `position`, or where reading goes on when there is none yet.
     pub(crate) fn storage_position(&self, position: u64) -> Position {
-        match self.places(position) {
-            Some((places, index)) => places.position(index),
-            None => Position { ended: self.ended.is_some(), ..self.tail.clone() },
+        let mut last = None;
+        for segment in &self.segments {
+            let Some(index) = position.checked_sub(segment.first) else { break };
+            let index = index as usize;
+            let count = (segment.end() - segment.first) as usize;
+            if index < count {
+                let last = index.checked_sub(1).map(|before| segment.last_record(before)).or(last);
+                let last = last.or_else(|| self.behind.clone());
+                return Position { number: segment.number(index), last, ..segment.places.position(index) };
+            }
+            last = Some(segment.last_record(count - 1));
         }
+        Position {
+            ended: self.ended.is_some() || self.tail.ended,
+            marked: self.ended == Some(InputEnd::Mark) || self.tail.marked,
+            last: last.or_else(|| self.behind.clone()),
+            ..self.tail.clone()
+        }
+    }
+
+    /// The number of the record at `position` within its part of the stream.
+    pub(crate) fn number(&self, position: u64) -> Option<u64> {
+        let segment = self.segment(position)?;
+        Some(segment.number(position.checked_sub(segment.first)? as usize))
     }
 
     /// How much memory the batches on the tape take, as far as is known.
