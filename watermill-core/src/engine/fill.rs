@@ -119,9 +119,13 @@ impl Walk {
     /// Remembers where every stream stands as a window opens: an open window holds all of them back.
     pub(super) fn hold_back(&mut self) {
         self.release();
-        for node in 1..self.nodes.len() {
+        for node in 0..self.nodes.len() {
             let from = self.needed_from(node);
-            self.nodes[node].window_floor = Some(from);
+            let state = &mut self.nodes[node];
+            state.before_window = (state.marks.count(), state.marks.count_from(from));
+            if node > 0 {
+                state.window_floor = Some(from);
+            }
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct WalkNode {
     pub(super) members_seen: HashSet<u64>,
     /// Where an open window holds the stream back.
     pub(super) window_floor: Option<u64>,
+    /// As the open window began: how many records had taken part in a call, and how many of those it holds back.
+    pub(super) before_window: (u64, u64),
 }
 
 impl WalkNode {
@@ -42,6 +44,7 @@ impl WalkNode {
             members: Vec::new(),
             members_seen: HashSet::new(),
             window_floor: None,
+            before_window: (0, 0),
         }
     }
 }
@@ -468,6 +471,10 @@ impl Walk {
             return (matched, 0);
         }
         let from = self.needed_from(node);
+        if self.window.as_ref().is_some_and(|window| window.count > 0 && !window.called) {
+            let (matched, held) = state.before_window;
+            return (matched, (state.node.end() - from.min(state.node.end())) - held);
+        }
         (matched, (state.node.end() - from.min(state.node.end())) - state.marks.count_from(from))
     }
 }
