@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::broker::{AnySink, AnySource, Committer};
+use crate::broker::{AnySink, AnySource, Committer, Position};
 use crate::engine::lane::{CommitEvery, LaneRun, Port};
 use crate::engine::walk::{Limits, Walk, WalkEdge, WalkNode};
 use crate::engine::{MakeNode, NodeParts};
@@ -33,6 +33,7 @@ impl Assembly<'_> {
     pub(crate) fn lane(
         &self,
         sources: Vec<AnySource>,
+        from: &[Option<Position>],
         sinks: Vec<AnySink>,
         committer: Box<dyn Committer>,
         window: Option<OpenWindow>,
@@ -67,6 +68,7 @@ impl Assembly<'_> {
                 checks,
                 leaving: windowed && index == 0,
                 on_bad: self.on_bad.get(index).copied().unwrap_or_default(),
+                from: from.get(index).cloned().flatten(),
             };
             let typed = make(parts)?;
             total = total.zip(typed.size()).map(|(sum, size)| sum + size);

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use crate::assemble::{Assembly, OpenWindow};
-use crate::broker::{Broker, Session};
-use crate::engine::lane::CommitEvery;
+use crate::broker::{Broker, Position, Session};
+use crate::engine::lane::{CommitEvery, abort};
 use crate::engine::make_node;
 use crate::engine::walk::Limits;
 use crate::error::{BuildError, RunError};
@@ -343,7 +343,12 @@ impl<M: StreamRecord> Mill<M> {
             let result = match runtime {
                 Some(handle) => handle.block_on(run),
                 None => match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-                    Ok(runtime) => runtime.block_on(run),
+                    Ok(runtime) => {
+                        let result = runtime.block_on(run);
+                        // A reader may be blocked by a pipe that nobody writes to; nothing waits for it.
+                        runtime.shutdown_background();
+                        result
+                    }
                     Err(cause) => Err(RunError::Runtime {
                         what: "its async runtime could not be started".to_owned(),
                         cause: Box::new(cause),
@@ -374,9 +379,9 @@ impl<M: StreamRecord> Mill<M> {
         let assembly = self.assembly(plan);
         let mut report: Option<RunReport> = None;
         while let Some(lane) = session.next_lane().await? {
-            let outputs = session.outputs(&lane).await?;
+            let mut outputs = session.outputs(&lane).await?;
             let mut ended_outputs = Vec::new();
-            let from = match outputs.resume {
+            let from: Vec<Option<Position>> = match outputs.resume {
                 Some(checkpoint) if checkpoint.finished => {
                     tracing::info!(target: "watermill", function = %plan.function, "an earlier run has ended this mill");
                     let ended = RunReport::ended_before(&plan.function);
@@ -392,8 +397,15 @@ impl<M: StreamRecord> Mill<M> {
                 }
                 None => vec![None; plan.nodes.len()],
             };
-            let sources = session.sources(&lane, &from).await?;
-            let run = assembly.lane(sources, outputs.sinks, outputs.committer, self.open_window(), steering);
+            let sources = match session.sources(&lane, &from).await {
+                Ok(sources) => sources,
+                Err(error) => {
+                    abort(&mut *outputs.committer).await;
+                    return Err(error.into());
+                }
+            };
+            let run =
+                assembly.lane(sources, &from, outputs.sinks, outputs.committer, self.open_window(), steering);
             let mut run = run.ok_or_else(|| RunError::Runtime {
                 what: "a source or sink is of another type than the one it was asked for".to_owned(),
                 cause: "the broker breaks its contract".into(),

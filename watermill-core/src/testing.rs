@@ -119,8 +119,14 @@ impl TestMill {
             })?;
         let steering = Arc::clone(&control);
         let run = async move {
-            let lane =
-                mill.assembly(&plan).lane(sources, sinks, Box::new(NoCommit), mill.open_window(), &steering);
+            let lane = mill.assembly(&plan).lane(
+                sources,
+                &[],
+                sinks,
+                Box::new(NoCommit),
+                mill.open_window(),
+                &steering,
+            );
             match lane {
                 Some(lane) => lane.run().await,
                 None => Err(RunError::Runtime {

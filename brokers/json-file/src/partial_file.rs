@@ -84,6 +84,7 @@ impl Destination {
 pub(crate) struct PartialFile {
     partial: PathBuf,
     target: PathBuf,
+    /// It is this run's own, to be removed when it is dropped.
     here: bool,
 }
 
@@ -105,6 +106,11 @@ impl PartialFile {
     pub(crate) fn length(&self) -> Result<u64, BrokerError> {
         let meta = fs::metadata(&self.partial).map_err(|cause| path_failure("read", &self.partial, cause))?;
         Ok(meta.len())
+    }
+
+    /// Nothing in the hidden file was committed: it is this run's own.
+    pub(crate) fn own(&mut self) {
+        self.here = true;
     }
 
     /// Leaves the hidden file where it is: a restart goes on with it.
@@ -161,10 +167,13 @@ pub(crate) fn open_destination(
         fs::create_dir_all(directory).map_err(|cause| path_failure("write", path, cause))?;
     }
     let file = open_locked(&partial, path)?;
-    Ok((
-        Destination::WhenComplete(file, EarlySync::default()),
-        Some(PartialFile { partial, target, here: true }),
-    ))
+    // What an earlier run may have committed is not ours to remove.
+    let here = file.metadata().map_err(|cause| path_failure("write", path, cause))?.len() == 0;
+    if here {
+        // A state that speaks of it must not outlive it.
+        sync_directory(&partial).map_err(|cause| path_failure("write", path, cause))?;
+    }
+    Ok((Destination::WhenComplete(file, EarlySync::default()), Some(PartialFile { partial, target, here })))
 }
 
 /// `out/.speed.json.partial` for `out/speed.json`.

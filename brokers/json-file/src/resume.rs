@@ -35,15 +35,13 @@ pub(crate) fn take_up(
     outputs: &mut [Option<PartialFile>],
     start_over: bool,
 ) -> Result<Option<Resumed>, BrokerError> {
-    if start_over {
+    // Until it is known that there is no state, nothing in the outputs is ours to remove.
+    let state = if start_over { None } else { State::load(path)? };
+    let Some(state) = state else {
         remove(path)?;
+        outputs.iter_mut().flatten().for_each(PartialFile::own);
         return Ok(None);
-    }
-    if path.exists() {
-        // Whatever is wrong with the state: what was committed is not ours to remove.
-        outputs.iter_mut().flatten().for_each(PartialFile::keep);
-    }
-    let Some(state) = State::load(path)? else { return Ok(None) };
+    };
     let refused = |cause: String| {
         let cause = format!("{cause}; to begin again, use `start_over()` or remove `{}`", path.display());
         failure("go on from", format_args!("`{}`", path.display()), cause)
@@ -59,10 +57,15 @@ pub(crate) fn take_up(
         return Err(refused("it was left by another mill, which writes other files".to_owned()));
     }
     if state.finished {
+        check_finished(&state, outputs)?.map_or(Ok(()), |cause| Err(refused(cause)))?;
         return finish(path, &state, outputs).map(Some);
     }
     for (input, known) in state.inputs.iter().zip(inputs) {
         let Some(seen) = &input.seen else { continue };
+        let part = &input.position.part;
+        if !part.is_empty() && !known.files.iter().any(|file| file.is_called(part)) {
+            return Err(refused(format!("the last run stopped in `{part}`, which is not there any more")));
+        }
         let file =
             known.files.iter().find(|file| file.is_called(&input.position.part)).or(known.files.first());
         let Some(file) = file.and_then(|file| file.path.as_deref()) else { continue };
@@ -99,6 +102,22 @@ fn resumed(state: &State) -> Resumed {
         marked: output.marked,
     };
     Resumed { outputs: state.outputs.iter().map(kept).collect(), checkpoint }
+}
+
+/// Why the outputs are not what a finished run has left, if they are not: each is complete, hidden or under its name.
+fn check_finished(state: &State, outputs: &[Option<PartialFile>]) -> Result<Option<String>, BrokerError> {
+    for (output, partial) in state.outputs.iter().zip(outputs.iter().flatten()) {
+        let length = partial.length()?;
+        let published = || std::fs::metadata(partial.target()).is_ok_and(|meta| meta.len() == output.length);
+        if length != output.length && (length > 0 || !published()) {
+            return Ok(Some(format!(
+                "the hidden output of `{}` has {length} bytes, not the {} of the complete one",
+                partial.target().display(),
+                output.length
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// The earlier run had written everything, but not given every file its name.

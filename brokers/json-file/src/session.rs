@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use watermill_core::broker::{AnySource, BoxFuture, Job, Lane, LaneOutputs, Position, Session};
+use watermill_core::broker::{AnySource, BoxFuture, Job, Lane, LaneOutputs, Origin, Position, Session};
 use watermill_core::error::BrokerError;
 
 use crate::broker::{Input, OpenSource, Options, Output, SourceSettings};
@@ -17,7 +17,7 @@ use crate::output_text::{Committed, OutputText};
 use crate::partial_file::open_destination;
 use crate::resume::{Resumed, state_path, take_up};
 use crate::shared::SharedReading;
-use crate::source::Beginning;
+use crate::source::{Beginning, Ended};
 
 /// A run over files.
 pub(crate) struct FileSession {
@@ -42,6 +42,8 @@ struct SessionInput {
 struct Reader {
     inputs: Vec<usize>,
     spot: Spot,
+    /// How many records of the file lie before the spot.
+    number: u64,
 }
 
 impl FileSession {
@@ -91,9 +93,9 @@ impl FileSession {
         Ok(())
     }
 
-    /// Where an input begins.
-    fn spot(&self, input: &SessionInput, from: Option<&Position>) -> Result<Spot, BrokerError> {
-        let Some(from) = from else { return Ok(Spot::default()) };
+    /// Where an input begins, and how many records of its file lie before that.
+    fn spot(&self, input: &SessionInput, from: Option<&Position>) -> Result<(Spot, u64), BrokerError> {
+        let Some(from) = from else { return Ok((Spot::default(), 0)) };
         let file = if from.part.is_empty() {
             0
         } else {
@@ -108,7 +110,15 @@ impl FileSession {
                 let cause = "standard input and pipes cannot be read again from where a run stopped";
                 Err(failure("resume", format_args!("`{}`", found.part()), cause))
             }
-            _ => Ok(spot),
+            Some(found) if found.part() == from.part => {
+                // The engine tells what was finished by the names of the files: they must not have changed.
+                let last = from.last.as_ref().and_then(|last| {
+                    let file = input.files.iter().position(|file| file.part() == last.part)?;
+                    Some((Spot { file, offset: last.offset }, last.number))
+                });
+                Ok(last.filter(|(last, _)| last.file <= file).unwrap_or((spot, from.number)))
+            }
+            _ => Ok((spot, from.number)),
         }
     }
 
@@ -116,14 +126,14 @@ impl FileSession {
     fn readers(&self, from: &[Option<Position>]) -> Result<Vec<Reader>, BrokerError> {
         let mut readers: Vec<Reader> = Vec::new();
         for (index, input) in self.inputs.iter().enumerate() {
-            let spot = self.spot(input, from.get(index).and_then(Option::as_ref))?;
+            let (spot, number) = self.spot(input, from.get(index).and_then(Option::as_ref))?;
             let same = |other: &Reader| {
                 other.spot == spot
                     && other.inputs.first().is_some_and(|other| same_files(&self.inputs[*other], input))
             };
             match readers.iter_mut().find(|other| same(other)) {
                 Some(reader) => reader.inputs.push(index),
-                None => readers.push(Reader { inputs: vec![index], spot }),
+                None => readers.push(Reader { inputs: vec![index], spot, number }),
             }
         }
         Ok(readers)
@@ -144,13 +154,24 @@ impl FileSession {
             for (index, stop) in reader.inputs.into_iter().zip(stops) {
                 let input = &self.inputs[index];
                 let position = from.get(index).and_then(Option::as_ref);
+                // Files may have grown since, unless a mark has ended the stream.
+                let for_good = |position: &&Position| {
+                    position.ended
+                        && (position.marked || input.files.iter().any(|file| file.length.is_none()))
+                };
+                let ended = position.filter(for_good).map(|position| Ended {
+                    origin: origin_of(input, position),
+                    next: position.next,
+                    number: position.number,
+                    marked: position.marked,
+                });
                 let beginning = Beginning {
                     subscription: reading.subscribe(reader.spot, Arc::clone(&stop)),
                     file: reader.spot.file,
-                    number: position.map_or(0, |position| position.number),
+                    number: reader.number,
                     size: input.files.iter().map(|file| file.length).sum(),
                     stop,
-                    ended: position.is_some_and(|position| position.ended),
+                    ended,
                 };
                 let settings = SourceSettings {
                     stream: input.stream.clone(),
@@ -228,6 +249,12 @@ impl FileSession {
         };
         self.streams.iter().enumerate().map(known).collect()
     }
+}
+
+/// The origin of an input's records at `position`.
+fn origin_of(input: &SessionInput, position: &Position) -> Arc<Origin> {
+    let file = input.files.iter().find(|file| file.is_called(&position.part)).or(input.files.first());
+    file.map_or_else(|| Arc::new(Origin::Memory), |file| Arc::clone(&file.origin))
 }
 
 fn same_files(left: &SessionInput, right: &SessionInput) -> bool {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use watermill_core::broker::codec::Decode;
-use watermill_core::broker::{Batch, BoxFuture, InputEnd, Places, Source};
+use watermill_core::broker::{Batch, BoxFuture, InputEnd, Offsets, Origin, Places, Source};
 use watermill_core::error::BrokerError;
 use watermill_core::record::StreamRecord;
 
@@ -33,6 +33,8 @@ pub(crate) struct FileSource<R, C> {
     /// How many jobs were started.
     started: u64,
     state: State,
+    /// Where it ended, and how.
+    tail: Option<Ended>,
     /// The file the last batch was from, and how many of its records were handed over.
     file: usize,
     number: u64,
@@ -67,7 +69,15 @@ pub(crate) struct Beginning {
     /// Raised when the source is dropped.
     pub(crate) stop: Arc<AtomicBool>,
     /// All of it was read by an earlier run.
-    pub(crate) ended: bool,
+    pub(crate) ended: Option<Ended>,
+}
+
+/// How an input ended that is not read again.
+pub(crate) struct Ended {
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) next: u64,
+    pub(crate) number: u64,
+    pub(crate) marked: bool,
 }
 
 impl<R: StreamRecord, C: Decode<R>> FileSource<R, C> {
@@ -86,7 +96,8 @@ impl<R: StreamRecord, C: Decode<R>> FileSource<R, C> {
             early: Vec::new(),
             turn: 0,
             started: 0,
-            state: if from.ended { State::Ended } else { State::Reading },
+            state: if from.ended.is_some() { State::Ended } else { State::Reading },
+            tail: from.ended,
             file: from.file,
             number: from.number,
             size: from.size,
@@ -156,8 +167,16 @@ impl<R: StreamRecord, C: Decode<R>> FileSource<R, C> {
 
     /// An empty batch that says that there is no more.
     fn ending(&self) -> Batch<R> {
-        let mut batch = Batch::new(Vec::new(), Places::memory(0, 0));
-        batch.end = Some(InputEnd::Exhausted);
+        let mut places = Places::memory(0, 0);
+        let mut end = InputEnd::Exhausted;
+        if let Some(tail) = &self.tail {
+            places.origin = Arc::clone(&tail.origin);
+            (places.offsets, places.next) = (Offsets::Each(Vec::new()), tail.next);
+            places.first_number = tail.number;
+            end = if tail.marked { InputEnd::Mark } else { end };
+        }
+        let mut batch = Batch::new(Vec::new(), places);
+        batch.end = Some(end);
         batch
     }
 }

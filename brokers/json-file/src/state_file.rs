@@ -86,8 +86,8 @@ impl State {
 
     /// Reads the state at `path`; `None` when there is none.
     pub(crate) fn load(path: &Path) -> Result<Option<Self>, BrokerError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(path_failure("resume from", path, cause)),
         };
@@ -97,10 +97,11 @@ impl State {
             );
             failure("resume from", format_args!("`{}`", path.display()), cause)
         };
-        let (state, rest) = text
-            .split_once('\n')
+        let (state, rest) = std::str::from_utf8(&bytes)
+            .ok()
+            .and_then(|text| text.split_once('\n'))
             .ok_or_else(|| damaged("the state file is cut or was not written by watermill"))?;
-        if rest.trim_end() != format!("crc32 {:08x}", crc32fast::hash(state.as_bytes())) {
+        if rest != format!("crc32 {:08x}\n", crc32fast::hash(state.as_bytes())) {
             return Err(damaged("the state file is damaged: its checksum does not fit"));
         }
         let version: Version = serde_json::from_str(state)
@@ -122,17 +123,25 @@ impl State {
         let mut text = serde_json::to_string(self).map_err(|error| failed(error.into()))?;
         let checksum = crc32fast::hash(text.as_bytes());
         text.push_str(&format!("\ncrc32 {checksum:08x}\n"));
-        let mut fresh = path.to_owned().into_os_string();
-        fresh.push(".new");
-        let fresh = PathBuf::from(fresh);
-        let mut file = File::create(&fresh).map_err(failed)?;
-        fault_point!("state-created");
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-        fault_point!("state-written");
-        fs::rename(&fresh, path).map_err(failed)?;
+        let fresh = fresh_beside(path);
+        write_new(&fresh, &text).and_then(|()| fs::rename(&fresh, path)).map_err(|cause| {
+            // The old one is still there; half a new one is of no use.
+            drop(fs::remove_file(&fresh));
+            failed(cause)
+        })?;
         fault_point!("state-renamed");
         sync_directory(path).map_err(failed)
     }
+}
+
+/// Writes a whole file, durably.
+fn write_new(fresh: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(fresh)?;
+    fault_point!("state-created");
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fault_point!("state-written");
+    Ok(())
 }
 
 /// What is read of a state file before its layout is known.
@@ -141,12 +150,24 @@ struct Version {
     version: u32,
 }
 
-/// Removes the state at `path`, if there is one.
+/// Where the next state is written before it replaces the one at `path`.
+fn fresh_beside(path: &Path) -> PathBuf {
+    let mut fresh = path.to_owned().into_os_string();
+    fresh.push(".new");
+    PathBuf::from(fresh)
+}
+
+/// Removes the state at `path`, if there is one, and what a run has left that died while it wrote the next.
 pub(crate) fn remove(path: &Path) -> Result<(), BrokerError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(path_failure("remove", path, error)),
-        _ => sync_directory(path).map_err(|cause| path_failure("remove", path, cause)),
+    let mut removed = false;
+    for path in [path, &fresh_beside(path)] {
+        match fs::remove_file(path) {
+            Ok(()) => removed = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(path_failure("remove", path, error)),
+        }
     }
+    if removed { sync_directory(path).map_err(|cause| path_failure("remove", path, cause)) } else { Ok(()) }
 }
 
 /// Makes the names in the directory of `path` durable. Not every system can open one.

@@ -6,6 +6,7 @@
 //! - [`data`]: records, and the files of a trial.
 //! - [`mills`]: the mills that the program `crash-mill` runs over files.
 //! - [`oracle`]: what they must write, by nested loops over everything.
+//! - [`told`]: what an error says, with all its causes.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod data;
@@ -13,3 +14,4 @@ pub mod harness;
 pub mod mills;
 pub mod oracle;
 pub mod seed;
+pub mod told;

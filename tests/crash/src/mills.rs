@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use watermill::prelude::*;
-use watermill::{RunError, RunReport};
+use watermill::{MillHandle, RunError, RunReport};
 
 use crate::data::{A, Again, B, C, Odd, Saw};
 
@@ -17,7 +17,7 @@ pub struct Settings {
     pub every: Duration,
     /// How much is read at once.
     pub batch_bytes: usize,
-    /// The function fails at the master with this id.
+    /// The function fails at the first master whose id is not below this one.
     pub fail_at: Option<i64>,
     /// The function takes this long.
     pub slow: Duration,
@@ -108,7 +108,7 @@ impl Settings {
         if !self.slow.is_zero() {
             std::thread::sleep(self.slow);
         }
-        if self.fail_at == Some(id) { Err(format!("id {id} was to fail")) } else { Ok(()) }
+        if self.fail_at.is_some_and(|at| id >= at) { Err(format!("id {id} was to fail")) } else { Ok(()) }
     }
 }
 
@@ -145,6 +145,17 @@ type Failed = String;
 /// # Panics
 /// When there is no such mill.
 pub fn run(name: &str, directory: &Path, settings: &Settings) -> Result<RunReport, RunError> {
+    start(name, directory, settings)?.wait_blocking()
+}
+
+/// Starts a mill over the files in `directory`.
+///
+/// # Errors
+/// What the mill fails with.
+///
+/// # Panics
+/// When there is no such mill.
+pub fn start(name: &str, directory: &Path, settings: &Settings) -> Result<MillHandle, RunError> {
     let at = |file: &str| directory.join(file);
     let own = settings.clone();
     let broker = settings.broker();
@@ -157,7 +168,7 @@ pub fn run(name: &str, directory: &Path, settings: &Settings) -> Result<RunRepor
             };
             let mill = Mill::new(function).join(JoinWith::new(A::fields().time + 3, Again::fields().time));
             let broker = broker.read::<A>(at("a.ndjson")).read::<Again>(at("a.ndjson")).write::<Saw>(out(0));
-            settings.commits(mill).run_blocking(broker)
+            settings.commits(mill).start(broker)
         }
         "nested-window" => {
             let function = move |all: &[A], b: &Joined<A, B>, c: &Joined<B, C>| -> Result<Saw, Failed> {
@@ -181,7 +192,7 @@ pub fn run(name: &str, directory: &Path, settings: &Settings) -> Result<RunRepor
                 .read::<B>(at("b.json"))
                 .read::<C>(at("c.ndjson.gz"))
                 .write::<Saw>(out(0));
-            settings.commits(mill).run_blocking(broker)
+            settings.commits(mill).start(broker)
         }
         "count-window" => {
             let function = move |all: &[A], b: &Joined<A, B>| -> Result<Saw, Failed> {
@@ -193,7 +204,7 @@ pub fn run(name: &str, directory: &Path, settings: &Settings) -> Result<RunRepor
                 .window(Window::count(7))
                 .join(JoinWith::new(A::fields().time, B::fields().time).left());
             let broker = broker.read::<A>(at("a.ndjson")).read::<B>(at("b.json")).write::<Saw>(out(0));
-            settings.commits(mill).run_blocking(broker)
+            settings.commits(mill).start(broker)
         }
         "as-of" => {
             let function = move |a: &A, b: &Joined<A, B>, c: &Joined<B, C>| -> Result<Saw, Failed> {
@@ -214,7 +225,7 @@ pub fn run(name: &str, directory: &Path, settings: &Settings) -> Result<RunRepor
                 .read::<B>(at("b.json"))
                 .read::<C>(at("c.ndjson.gz"))
                 .write::<Saw>(out(0));
-            settings.commits(mill).run_blocking(broker)
+            settings.commits(mill).start(broker)
         }
         "within-and" => {
             let function = move |a: &A, b: &Joined<A, B>| -> Result<Saw, Failed> {
@@ -228,7 +239,7 @@ pub fn run(name: &str, directory: &Path, settings: &Settings) -> Result<RunRepor
                     .left(),
             );
             let broker = broker.read::<A>(at("a.ndjson")).read::<B>(at("b.json")).write::<Saw>(out(0));
-            settings.commits(mill).run_blocking(broker)
+            settings.commits(mill).start(broker)
         }
         "filter" => {
             let function = move |b: &B| -> Result<Option<Saw>, Failed> {
@@ -236,7 +247,7 @@ pub fn run(name: &str, directory: &Path, settings: &Settings) -> Result<RunRepor
                 Ok((b.robot != 2).then(|| Saw::of(vec![b.id])))
             };
             let broker = broker.read::<B>(at("b.json")).write::<Saw>(out(0));
-            settings.commits(Mill::new(function)).run_blocking(broker)
+            settings.commits(Mill::new(function)).start(broker)
         }
         "two-outputs" => {
             // The first stream ends before the second; the mill ends when both have.
@@ -259,7 +270,7 @@ pub fn run(name: &str, directory: &Path, settings: &Settings) -> Result<RunRepor
                 Ok(())
             };
             let broker = broker.read::<A>(at("a.ndjson")).write::<Saw>(out(0)).write::<Odd>(out(1));
-            settings.commits(Mill::new(function)).run_blocking(broker)
+            settings.commits(Mill::new(function)).start(broker)
         }
         "parts" => {
             let function = move |a: &A, meta: &Meta<A>| -> Result<Saw, Failed> {
@@ -267,7 +278,7 @@ pub fn run(name: &str, directory: &Path, settings: &Settings) -> Result<RunRepor
                 Ok(Saw::of(vec![a.id, meta.offset() as i64]))
             };
             let broker = broker.read::<A>(at("parts")).write::<Saw>(out(0));
-            settings.commits(Mill::new(function)).run_blocking(broker)
+            settings.commits(Mill::new(function)).start(broker)
         }
         "lookup" => {
             let function = move |a: &A, b: &Joined<A, B>| -> Result<Saw, Failed> {
@@ -276,7 +287,7 @@ pub fn run(name: &str, directory: &Path, settings: &Settings) -> Result<RunRepor
             };
             let mill = Mill::new(function).join(JoinWith::lookup(A::fields().robot, B::fields().robot));
             let broker = broker.read::<A>(at("a.ndjson")).read::<B>(at("b.json")).write::<Saw>(out(0));
-            settings.commits(mill).run_blocking(broker)
+            settings.commits(mill).start(broker)
         }
         "skip" => {
             let function = move |a: &A| -> Result<Saw, Failed> {
@@ -284,7 +295,7 @@ pub fn run(name: &str, directory: &Path, settings: &Settings) -> Result<RunRepor
                 Ok(Saw::of(vec![a.id]))
             };
             let broker = broker.read::<A>(at("bad.ndjson")).write::<Saw>(out(0));
-            settings.commits(Mill::new(function).on_bad::<A>(OnBad::Skip)).run_blocking(broker)
+            settings.commits(Mill::new(function).on_bad::<A>(OnBad::Skip)).start(broker)
         }
         other => panic!("there is no mill {other}"),
     }

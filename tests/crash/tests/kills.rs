@@ -13,7 +13,7 @@ use watermill_crash::oracle;
 use watermill_crash::seed::Seed;
 
 /// How many kills must land, over all mills.
-const KILLS: u64 = 150;
+const KILLS: u64 = 300;
 
 fn program(mill: &str, directory: &Path, settings: &Settings) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crash-mill"));

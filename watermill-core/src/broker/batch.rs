@@ -117,11 +117,35 @@ impl Places {
     /// The position at which reading starts with the record at `index`; behind the last one, where reading goes on.
     #[must_use]
     pub fn position(&self, index: usize) -> Position {
-        let part = match &*self.origin {
-            Origin::File { path } => path.clone(),
-            _ => String::new(),
-        };
-        Position { part, next: self.offset(index), number: self.first_number + index as u64, ended: false }
+        Position {
+            part: self.part().to_owned(),
+            next: self.offset(index),
+            number: self.first_number + index as u64,
+            ..Position::default()
+        }
+    }
+
+    /// The part of the stream that the batch is from, as positions call it.
+    pub(crate) fn part(&self) -> &str {
+        match &*self.origin {
+            Origin::File { path } => path,
+            _ => "",
+        }
+    }
+
+    /// Leaves out the first `records` records and the first `faults` faults, all of which stand before the others.
+    pub(crate) fn skip(&mut self, records: usize, faults: usize) {
+        match &mut self.offsets {
+            Offsets::From(first) => *first += records as u64,
+            Offsets::Each(all) => drop(all.drain(..records.min(all.len()))),
+        }
+        if let Some(all) = &mut self.timestamps {
+            all.drain(..records.min(all.len()));
+        }
+        if let Some(all) = &mut self.headers {
+            all.drain(..records.min(all.len()));
+        }
+        self.first_number += (records + faults) as u64;
     }
 
     /// The position behind the whole batch.

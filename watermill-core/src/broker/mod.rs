@@ -27,7 +27,7 @@ pub use crate::origin::Origin;
 pub use batch::{Batch, Fault, Headers, InputEnd, Offsets, Places};
 pub use catalog::{AnySink, AnySource, Catalog, InputDecl, InputRequest, Job, OutputDecl, OutputRequest};
 pub use pair::{BrokerExt, Pair};
-pub use position::{Checkpoint, Position};
+pub use position::{Checkpoint, LastRecord, Position};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -62,7 +62,8 @@ pub trait Session: Send {
     fn outputs<'a>(&'a mut self, lane: &'a Lane) -> BoxFuture<'a, Result<LaneOutputs, BrokerError>>;
 
     /// Opens the inputs of `lane`: a source for each of [`Job::inputs`], in that order. `from` holds, in the same order, where
-    /// the last commit left each of them; `None` starts at the beginning.
+    /// the last commit left each of them; `None` starts at the beginning. A source may begin at [`Position::last`] instead of
+    /// [`Position::next`].
     fn sources<'a>(
         &'a mut self,
         lane: &'a Lane,

@@ -20,6 +20,27 @@ pub struct Position {
     /// The stream has ended and all of it is finished.
     #[serde(default)]
     pub ended: bool,
+    /// It has ended by its EndOfStream mark: nothing behind that is ever read. Otherwise more may have come since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marked: bool,
+    /// The last record before `next`. A source that can should begin there: the engine compares its keys with the next ones, and
+    /// does nothing else with what lies before `next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastRecord>,
+}
+
+/// The last record before a [`Position`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LastRecord {
+    /// Which part of the stream it is in.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub part: String,
+    /// Its offset.
+    pub offset: u64,
+    /// Its number within its part, from 0.
+    #[serde(default)]
+    pub number: u64,
 }
 
 impl Position {

@@ -16,8 +16,11 @@ use crate::report::{EndReason, InputReport, OutputReport, RunReport};
 /// Results are handed to the sinks at the latest when this many wait, and whenever an input has to be waited for.
 const FLUSH_AT: usize = 4096;
 
-/// How often, in calls, results are collected and a stop is looked for.
+/// How often, in calls, results are collected and the clock is looked at, at most.
 const CALLS_BETWEEN_LOOKS: u32 = 512;
+
+/// The clock is looked at more often where it takes longer than this from one look to the next.
+const TIME_BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// When a run commits before its end.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +34,33 @@ pub(crate) struct CommitEvery {
 impl Default for CommitEvery {
     fn default() -> Self {
         Self { time: Duration::from_secs(1), calls: None }
+    }
+}
+
+/// When to look at the clock again: reading it costs as much as a small call.
+struct Looks {
+    last: Instant,
+    between: u32,
+    left: u32,
+}
+
+impl Looks {
+    fn new() -> Self {
+        Self { last: Instant::now(), between: 1, left: 1 }
+    }
+
+    /// Counts calls; says whether it is time to look.
+    fn count(&mut self, calls: u32) -> bool {
+        self.left = self.left.saturating_sub(calls);
+        self.left == 0
+    }
+
+    fn looked(&mut self) {
+        let now = Instant::now();
+        let slow = now - self.last > TIME_BETWEEN_LOOKS;
+        self.between =
+            if slow { (self.between / 2).max(1) } else { (self.between * 2).min(CALLS_BETWEEN_LOOKS) };
+        (self.last, self.left) = (now, self.between);
     }
 }
 
@@ -82,7 +112,15 @@ impl LaneRun {
         match self.walk_all().await {
             Ok((calls, end)) => {
                 let finished = end != EndReason::Stopped;
-                self.commit(finished).await?;
+                if let Err(error) = self.commit(finished).await {
+                    tracing::error!(target: "watermill", error = &error as &dyn std::error::Error, "the last commit failed");
+                    abort(&mut *self.committer).await;
+                    return Err(error);
+                }
+                if !finished {
+                    // All is committed; this lets go of the outputs, so that the next run can have them at once.
+                    abort(&mut *self.committer).await;
+                }
                 let report = self.report(calls, end, started);
                 tracing::info!(
                     target: "watermill",
@@ -97,13 +135,7 @@ impl LaneRun {
             }
             Err(error) => {
                 tracing::error!(target: "watermill", error = &error as &dyn std::error::Error, "walk failed");
-                if let Err(abort) = self.committer.abort().await {
-                    tracing::warn!(
-                        target: "watermill",
-                        error = &abort as &dyn std::error::Error,
-                        "the outputs of a failed run could not be dropped"
-                    );
-                }
+                abort(&mut *self.committer).await;
                 Err(error)
             }
         }
@@ -111,14 +143,14 @@ impl LaneRun {
 
     async fn walk_all(&mut self) -> Result<(u64, EndReason), RunError> {
         let mut calls = 0_u64;
-        let mut until_look = CALLS_BETWEEN_LOOKS;
+        let mut looks = Looks::new();
         let mut progress = 0;
         let mut since = Since { last: Instant::now(), calls: 0 };
         let out_params: Vec<usize> = self.ports.iter().filter_map(|port| port.param).collect();
         loop {
             let until_commit = self.commits.calls.map(|enough| enough.saturating_sub(calls - since.calls));
             let most =
-                until_commit.and_then(|calls| u32::try_from(calls).ok()).unwrap_or(u32::MAX).min(until_look);
+                until_commit.and_then(|calls| u32::try_from(calls).ok()).unwrap_or(u32::MAX).min(looks.left);
             match self.walk.step(&mut *self.stage, most)? {
                 step @ (Step::Call | Step::Called(..)) => {
                     let (made, result) = match step {
@@ -139,13 +171,13 @@ impl LaneRun {
                     if control == Control::End {
                         return Ok((calls, EndReason::Function));
                     }
-                    until_look = until_look.saturating_sub(made);
                     let enough = self.commits.calls.is_some_and(|enough| calls - since.calls >= enough);
-                    if until_look == 0 || enough {
-                        until_look = CALLS_BETWEEN_LOOKS;
+                    let stop = self.steering.should_stop();
+                    if looks.count(made) || enough || stop {
+                        looks.looked();
                         self.hand_over(FLUSH_AT).await?;
                         self.commit_when_due(calls, &mut since).await?;
-                        if self.steering.should_stop() {
+                        if stop {
                             return Ok((calls, EndReason::Stopped));
                         }
                     }
@@ -321,6 +353,17 @@ impl LaneRun {
             elapsed: started.elapsed(),
             end,
         }
+    }
+}
+
+/// Drops what was written since the last commit, and lets go of the outputs.
+pub(crate) async fn abort(committer: &mut dyn Committer) {
+    if let Err(error) = committer.abort().await {
+        tracing::warn!(
+            target: "watermill",
+            error = &error as &dyn std::error::Error,
+            "the outputs of a run could not be let go of"
+        );
     }
 }
 

@@ -72,6 +72,8 @@ pub(crate) struct NodeParts {
     /// The records leave one by one, into windows.
     pub(crate) leaving: bool,
     pub(crate) on_bad: OnBad,
+    /// Where an earlier run has left it.
+    pub(crate) from: Option<Position>,
 }
 
 /// Makes a stream of the right type; `None` when a part is of another type, which the plan rules out.
@@ -86,7 +88,8 @@ pub(crate) fn make_node<R: StreamRecord>(parts: NodeParts) -> Option<Box<dyn Any
     Some(Box::new(Node {
         stream: parts.stream,
         source: parts.source.typed::<R>()?,
-        tape: Tape::new(parts.leaving),
+        before: parts.from.clone().filter(|from| from.last.is_some()),
+        tape: Tape::new(parts.leaving, parts.from.unwrap_or_default()),
         checks,
         on_bad: parts.on_bad,
         fault: None,
@@ -100,6 +103,8 @@ struct Node<R> {
     stream: Arc<str>,
     source: Box<dyn Source<R>>,
     tape: Tape<R>,
+    /// What lies before this position was finished by an earlier run; `None` once that was passed.
+    before: Option<Position>,
     checks: Vec<Box<dyn RoleCheck<R>>>,
     on_bad: OnBad,
     fault: Option<Box<BadRecord>>,
@@ -128,12 +133,18 @@ impl<R: StreamRecord> Node<R> {
     }
 
     /// Puts a batch on the tape, up to the first bad record or without the bad ones, as the policy says.
-    fn admit(&mut self, batch: Batch<R>) {
+    fn admit(&mut self, mut batch: Batch<R>) {
+        if let Some(from) = self.before.take()
+            && !self.pass_over(&mut batch, &from)
+        {
+            self.before = Some(from);
+        }
         let Batch { records, places, faults, end, bytes, .. } = batch;
         let bad = self.first_bad(&records);
         if faults.is_empty() && bad.is_none() {
             self.accept(&records);
-            self.push(records, places, bytes);
+            let tail = places.tail();
+            self.push(records, places, None, bytes, tail);
         } else {
             self.admit_slowly(records, places, faults, bytes);
         }
@@ -145,10 +156,44 @@ impl<R: StreamRecord> Node<R> {
         }
     }
 
-    fn push(&mut self, records: Vec<R>, places: Places, bytes: u64) {
+    /// Takes out what an earlier run has finished, and looks at its keys. Returns whether that was all of it.
+    #[cold]
+    fn pass_over(&mut self, batch: &mut Batch<R>, from: &Position) -> bool {
+        let part = batch.places.part().to_owned();
+        let same = part == from.part;
+        if !same && from.last.as_ref().is_none_or(|last| last.part != part) {
+            return true;
+        }
+        let over = |offset: u64| !same || offset < from.next;
+        let records = (0..batch.records.len()).take_while(|index| over(batch.places.offset(*index))).count();
+        let faults = batch.faults.iter().take_while(|fault| over(fault.error.place.offset)).count();
+        let passed: Vec<R> = batch.records.drain(..records).collect();
+        // Those between the last one that was let in and the next one were bad.
+        if let Some(last) = &from.last
+            && last.part == part
+            && last.offset == batch.places.offset(0)
+            && let Some(record) = passed.first()
+        {
+            self.accept(std::slice::from_ref(record));
+        }
+        batch.faults.drain(..faults);
+        for fault in &mut batch.faults {
+            fault.before -= records;
+        }
+        batch.places.skip(records, faults);
+        same && batch.places.next >= from.next
+    }
+
+    fn push(
+        &mut self,
+        records: Vec<R>,
+        places: Places,
+        numbers: Option<Vec<u64>>,
+        bytes: u64,
+        tail: Position,
+    ) {
         self.read += records.len() as u64;
-        let tail = places.tail();
-        self.tape.push(records, places, bytes, tail);
+        self.tape.push(records, places, numbers, bytes, tail);
     }
 
     /// Record by record: only batches with something bad in them come here.
@@ -157,6 +202,9 @@ impl<R: StreamRecord> Node<R> {
         let mut kept = Vec::with_capacity(records.len());
         let mut offsets = Vec::with_capacity(records.len());
         let mut indexes = Vec::with_capacity(records.len());
+        let mut numbers = Vec::with_capacity(records.len());
+        // How many faults stand before the record at hand.
+        let mut passed = 0;
         let mut faults = faults.into_iter().peekable();
         let count = records.len();
         let mut stopped_at = None;
@@ -165,8 +213,9 @@ impl<R: StreamRecord> Node<R> {
             while let Some(fault) = faults.next_if(|fault| fault.before <= index) {
                 if self.on_bad == OnBad::Skip && fault.recoverable {
                     self.skip(&fault.error);
+                    passed += 1;
                 } else {
-                    stopped_at = Some(fault.error.place.offset);
+                    stopped_at = Some((fault.error.place.offset, all.first_number + index as u64 + passed));
                     self.fault = Some(fault.error);
                     break;
                 }
@@ -175,10 +224,11 @@ impl<R: StreamRecord> Node<R> {
                 break;
             }
             let Some((_, record)) = records.next() else { break };
+            let number = all.first_number + index as u64 + passed;
             if let Some((_, BadCauseOf { role, cause })) = self.first_bad(std::slice::from_ref(&record)) {
                 let error = Box::new(BadRecord {
                     stream: self.stream.to_string(),
-                    place: all.place(index),
+                    place: RecordPlace { number, ..all.place(index) },
                     key: self.checks.get(role).map(|check| check.text(&record)),
                     excerpt: None,
                     cause,
@@ -187,7 +237,7 @@ impl<R: StreamRecord> Node<R> {
                     self.skip(&error);
                     continue;
                 }
-                stopped_at = Some(error.place.offset);
+                stopped_at = Some((error.place.offset, number));
                 self.fault = Some(error);
                 break;
             }
@@ -195,14 +245,15 @@ impl<R: StreamRecord> Node<R> {
             kept.push(record);
             offsets.push(all.offset(index));
             indexes.push(index);
+            numbers.push(number);
         }
         places.offsets = Offsets::Each(offsets);
         places.timestamps = pick(all.timestamps, &indexes);
         places.headers = pick(all.headers, &indexes);
-        if let Some(offset) = stopped_at {
-            places.next = offset;
-        }
-        self.push(kept, places, bytes);
+        let (next, number) = stopped_at.unwrap_or((all.next, all.first_number + count as u64 + passed));
+        places.next = next;
+        let tail = Position { number, ..places.tail() };
+        self.push(kept, places, Some(numbers), bytes, tail);
     }
 
     fn skip(&mut self, error: &BadRecord) {
@@ -282,7 +333,10 @@ impl<R: StreamRecord> AnyNode for Node<R> {
 
     fn place(&self, position: u64) -> RecordPlace {
         match self.tape.places(position) {
-            Some((places, index)) => places.place(index),
+            Some((places, index)) => {
+                let place = places.place(index);
+                RecordPlace { number: self.tape.number(position).unwrap_or(place.number), ..place }
+            }
             None => RecordPlace { origin: Arc::new(Origin::Memory), offset: position, number: position },
         }
     }

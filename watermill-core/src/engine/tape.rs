@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::broker::{InputEnd, Places, Position};
+use crate::broker::{InputEnd, LastRecord, Places, Position};
 use crate::error::RecordPlace;
 
 /// One batch on the tape.
@@ -16,6 +16,8 @@ pub(crate) struct Segment<R> {
     first: u64,
     records: Records<R>,
     places: Arc<Places>,
+    /// The numbers of the records, where bad ones stand between them.
+    numbers: Option<Vec<u64>>,
     bytes: u64,
 }
 
@@ -41,6 +43,17 @@ impl<R> Segment<R> {
         }
     }
 
+    /// The number of the record at `index` within its part of the stream.
+    fn number(&self, index: usize) -> u64 {
+        let counted = || self.places.first_number + index as u64;
+        self.numbers.as_ref().and_then(|all| all.get(index)).copied().unwrap_or_else(counted)
+    }
+
+    fn last_record(&self, index: usize) -> LastRecord {
+        let part = self.places.part().to_owned();
+        LastRecord { part, offset: self.places.offset(index), number: self.number(index) }
+    }
+
     fn end(&self) -> u64 {
         self.first
             + match &self.records {
@@ -57,6 +70,8 @@ pub(crate) struct Tape<R> {
     ended: Option<InputEnd>,
     /// Where reading goes on behind all that was let in.
     tail: Position,
+    /// The last record that is not on the tape any more.
+    behind: Option<LastRecord>,
     leaving: bool,
     /// What an open window holds of this stream beside the tape, in bytes, about.
     lent: u64,
@@ -64,31 +79,18 @@ pub(crate) struct Tape<R> {
 
 /// Where a record stood, kept while its batch may go.
 #[derive(Debug, Clone)]
-pub(crate) enum Bookmark {
-    At(Arc<Places>, usize),
-    /// No such record was read yet.
-    Behind(Position),
-}
-
-impl Bookmark {
-    pub(crate) fn position(&self) -> Position {
-        match self {
-            Self::At(places, index) => places.position(*index),
-            Self::Behind(position) => position.clone(),
-        }
-    }
-
-    pub(crate) fn place(&self) -> Option<RecordPlace> {
-        match self {
-            Self::At(places, index) => Some(places.place(*index)),
-            Self::Behind(_) => None,
-        }
-    }
+pub(crate) struct Bookmark {
+    /// Where a restart reads on to find it.
+    pub(crate) position: Position,
+    /// For messages; `None` when no such record was read yet.
+    pub(crate) place: Option<RecordPlace>,
 }
 
 impl<R> Tape<R> {
-    pub(crate) fn new(leaving: bool) -> Self {
-        Self { segments: VecDeque::new(), end: 0, ended: None, tail: Position::default(), leaving, lent: 0 }
+    /// A tape that goes on at `from`.
+    pub(crate) fn new(leaving: bool, from: Position) -> Self {
+        let behind = from.last.clone();
+        Self { segments: VecDeque::new(), end: 0, ended: None, tail: from, behind, leaving, lent: 0 }
     }
 
     /// The position behind the last record.
@@ -104,7 +106,14 @@ impl<R> Tape<R> {
         self.ended = Some(end);
     }
 
-    pub(crate) fn push(&mut self, records: Vec<R>, places: Places, bytes: u64, tail: Position) {
+    pub(crate) fn push(
+        &mut self,
+        records: Vec<R>,
+        places: Places,
+        numbers: Option<Vec<u64>>,
+        bytes: u64,
+        tail: Position,
+    ) {
         self.tail = tail;
         if records.is_empty() {
             return;
@@ -117,7 +126,7 @@ impl<R> Tape<R> {
         } else {
             Records::Shared(Arc::new(records))
         };
-        self.segments.push_back(Segment { first, records, places: Arc::new(places), bytes });
+        self.segments.push_back(Segment { first, records, places: Arc::new(places), numbers, bytes });
     }
 
     fn segment(&self, position: u64) -> Option<&Segment<R>> {
@@ -176,6 +185,9 @@ impl<R> Tape<R> {
             {
                 self.lent += segment.bytes + size_of_val(batch.as_slice()) as u64;
             }
+            if self.segments.front().is_none_or(|next| next.end() > position) {
+                self.behind = Some(segment.last_record((segment.end() - segment.first - 1) as usize));
+            }
         }
     }
 
@@ -193,10 +205,8 @@ impl<R> Tape<R> {
 
     /// Where the record at `position` stands, to be remembered.
     pub(crate) fn bookmark(&self, position: u64) -> Bookmark {
-        match self.places(position) {
-            Some((places, index)) => Bookmark::At(Arc::clone(places), index),
-            None => Bookmark::Behind(self.storage_position(position)),
-        }
+        let place = self.places(position).map(|(places, index)| places.place(index));
+        Bookmark { position: self.storage_position(position), place }
     }
 
     /// Where the record at `position` stood, with its index among the [`Places`] of its batch.
@@ -207,10 +217,30 @@ impl<R> Tape<R> {
 
     /// The position in the storage of the record at `position`, or where reading goes on when there is none yet.
     pub(crate) fn storage_position(&self, position: u64) -> Position {
-        match self.places(position) {
-            Some((places, index)) => places.position(index),
-            None => Position { ended: self.ended.is_some(), ..self.tail.clone() },
+        let mut last = None;
+        for segment in &self.segments {
+            let Some(index) = position.checked_sub(segment.first) else { break };
+            let index = index as usize;
+            let count = (segment.end() - segment.first) as usize;
+            if index < count {
+                let last = index.checked_sub(1).map(|before| segment.last_record(before)).or(last);
+                let last = last.or_else(|| self.behind.clone());
+                return Position { number: segment.number(index), last, ..segment.places.position(index) };
+            }
+            last = Some(segment.last_record(count - 1));
         }
+        Position {
+            ended: self.ended.is_some() || self.tail.ended,
+            marked: self.ended == Some(InputEnd::Mark) || self.tail.marked,
+            last: last.or_else(|| self.behind.clone()),
+            ..self.tail.clone()
+        }
+    }
+
+    /// The number of the record at `position` within its part of the stream.
+    pub(crate) fn number(&self, position: u64) -> Option<u64> {
+        let segment = self.segment(position)?;
+        Some(segment.number(position.checked_sub(segment.first)? as usize))
     }
 
     /// How much memory the batches on the tape take, as far as is known.

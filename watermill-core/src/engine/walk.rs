@@ -447,7 +447,7 @@ impl Walk {
     /// Where the masters of the call being made stand: the first one of a window.
     pub(crate) fn call_place(&self) -> (u64, String) {
         let master = &self.nodes[0];
-        if let Some(place) = master.window_start.as_ref().and_then(Bookmark::place) {
+        if let Some(place) = master.window_start.as_ref().and_then(|start| start.place.as_ref()) {
             return (self.next, format!("`{}`, {place}", master.stream));
         }
         let position = self.next.saturating_sub(1);
