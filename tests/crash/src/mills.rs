@@ -113,9 +113,10 @@ impl Settings {
 }
 
 /// The names of all mills, each with the names of its outputs.
-pub const MILLS: [(&str, &[&str]); 10] = [
+pub const MILLS: [(&str, &[&str]); 11] = [
     ("self-join", &["self-join.ndjson"]),
     ("nested-window", &["nested-window.json"]),
+    ("nested-within", &["nested-within.ndjson"]),
     ("count-window", &["count-window.ndjson"]),
     ("as-of", &["as-of.ndjson.gz"]),
     ("within-and", &["within-and.ndjson"]),
@@ -186,6 +187,26 @@ pub fn start(name: &str, directory: &Path, settings: &Settings) -> Result<MillHa
             let mill = Mill::new(function).window(Window::by(A::fields().time / 10)).join(
                 JoinWith::new(A::fields().time, B::fields().time)
                     .join(JoinWith::new(B::fields().time + 1, C::fields().time)),
+            );
+            let broker = broker
+                .read::<A>(at("a.ndjson"))
+                .read::<B>(at("b.json"))
+                .read::<C>(at("c.ndjson.gz"))
+                .write::<Saw>(out(0));
+            settings.commits(mill).start(broker)
+        }
+        "nested-within" => {
+            // Rights that are kept for several masters, each with matches of its own further below.
+            let function = move |a: &A, b: &Joined<A, B>, c: &Joined<B, C>| -> Result<Saw, Failed> {
+                own.call(a.id)?;
+                let below = b[a].iter().flat_map(|b| [b.id].into_iter().chain(c[b].iter().map(|c| c.id)));
+                Ok(Saw::of([a.id].into_iter().chain(below).collect()))
+            };
+            let mill = Mill::new(function).join(
+                JoinWith::new(A::fields().time, B::fields().time)
+                    .within(-9..=9)
+                    .left()
+                    .join(JoinWith::new(B::fields().time, C::fields().time)),
             );
             let broker = broker
                 .read::<A>(at("a.ndjson"))

@@ -37,6 +37,20 @@ pub fn outputs(mill: &str, streams: &Streams) -> Option<Vec<Vec<u8>>> {
             }
             vec![array(&saw(windows.into_iter().map(|(_, ids)| ids).collect()))]
         }
+        "nested-within" => {
+            let one = |l: &(i64, i64, i64)| {
+                let mut ids = vec![l.0];
+                for m in b.iter().filter(|m| (l.1 - 9..=l.1 + 9).contains(&m.1)) {
+                    let below: Vec<i64> = c.iter().filter(|r| r.1 == m.1).map(|r| r.0).collect();
+                    if !below.is_empty() {
+                        ids.push(m.0);
+                        ids.extend(below);
+                    }
+                }
+                ids
+            };
+            in_lines(a.iter().map(one).collect())
+        }
         "count-window" => {
             let with_matches = |l: &(i64, i64, i64)| {
                 let time = l.1;
