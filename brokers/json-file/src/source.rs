@@ -109,8 +109,9 @@ impl<R: StreamRecord, C: Decode<R>> FileSource<R, C> {
         while self.started - self.turn < IN_FLIGHT as u64 {
             self.started += 1;
             let (work, send) = (Arc::clone(&self.work), self.send.clone());
+            let job = Job { work, send, ran: false };
             // Its result comes through the channel.
-            drop(tokio::task::spawn_blocking(move || work.run(&send)));
+            drop(tokio::task::spawn_blocking(move || job.run()));
         }
     }
 
@@ -125,6 +126,7 @@ impl<R: StreamRecord, C: Decode<R>> FileSource<R, C> {
                 return outcome;
             }
             match self.receive.recv().await {
+                Some((NEVER_RAN, Err(error))) => return Err(error),
                 Some(outcome) => self.early.push(outcome),
                 None => return Err(failure("read", &self.work.decoder.stream, "the reader has stopped")),
             }
@@ -194,6 +196,34 @@ impl<R: StreamRecord, C: Decode<R>> Source<R> for FileSource<R, C> {
 impl<R, C> Drop for FileSource<R, C> {
     fn drop(&mut self) {
         self.work.stop();
+    }
+}
+
+/// The place of a job that was dropped by its runtime.
+const NEVER_RAN: u64 = u64::MAX;
+
+/// One chunk to be read and decoded.
+struct Job<R, C> {
+    work: Arc<Work<C>>,
+    send: UnboundedSender<Outcome<R>>,
+    ran: bool,
+}
+
+impl<R: StreamRecord, C: Decode<R>> Job<R, C> {
+    fn run(mut self) {
+        self.ran = true;
+        self.work.run(&self.send);
+    }
+}
+
+impl<R, C> Drop for Job<R, C> {
+    /// A runtime that is shut down drops its jobs: whoever waits for this one must not wait for ever.
+    fn drop(&mut self) {
+        if !self.ran {
+            let location = format!("stream `{}`", self.work.decoder.stream);
+            let error = failure("read", location, "the async runtime of the run was shut down");
+            drop(self.send.send((NEVER_RAN, Err(error))));
+        }
     }
 }
 

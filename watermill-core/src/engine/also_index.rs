@@ -88,6 +88,21 @@ impl<L, R> AlsoIndex<L, R> {
         .filter(move |at| record(*at).is_some_and(|right| self.also.equal(left, right)))
     }
 
+    /// The last of the positions that [`find`](AlsoIndex::find) gives. Looks at one record, unless hashes collide.
+    pub(crate) fn find_last<'a>(
+        &'a self,
+        left: &'a L,
+        record: impl Fn(u64) -> Option<&'a R> + Copy + 'a,
+    ) -> Option<u64> {
+        let chain = self.chains.get(&self.also.left(left)?)?;
+        let last = self.entries.get((chain.last - self.gone) as usize)?.position;
+        if record(last).is_some_and(|right| self.also.equal(left, right)) {
+            Some(last)
+        } else {
+            self.find(left, record).last()
+        }
+    }
+
     pub(crate) fn equal(&self, left: &L, right: &R) -> bool {
         self.also.equal(left, right)
     }

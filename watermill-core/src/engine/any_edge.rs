@@ -14,6 +14,9 @@ pub(crate) enum Seek {
     NoKey,
     /// The right records whose keys are in range all stand below this position.
     Below(u64),
+    /// As [`Seek::Below`] if one of those that stand there now is a match, by the promise that there is no other; else as
+    /// [`Seek::Need`].
+    Perhaps(u64),
 }
 
 /// An edge whose types the walk does not know. Tapes come as `&Tape<L>` and `&Tape<R>`.

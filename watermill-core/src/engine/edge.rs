@@ -23,6 +23,9 @@ use crate::joined::Joined;
 use crate::key::{KeyExpr, KeyValue};
 use crate::record::StreamRecord;
 
+/// How many rows of a table with one key are looked through rather than looked up.
+const FEW: usize = 16;
+
 /// One join between streams of `L` and `R`, by the keys `A` and `B`.
 pub(crate) struct Edge<L, R, A, B>
 where
@@ -154,7 +157,13 @@ where
             self.intake.on = true;
             self.intake.next = low;
         }
-        if complete { Seek::Below(high) } else { Seek::Need }
+        match complete {
+            true => Seek::Below(high),
+            false if self.unique && self.intake.on && matches!(self.matching, Matching::Equal) => {
+                Seek::Perhaps(high)
+            }
+            false => Seek::Need,
+        }
     }
 
     fn look_ahead_typed<'t>(
@@ -236,10 +245,9 @@ where
             Kept::ByKeys(index) => {
                 index.release(self.low);
                 if let Some(record) = left.get(position) {
-                    let found = index.find(record, |at| right.get(at));
                     match latest {
-                        None => span.set_picks(found),
-                        Some(_) => span.set_picks(found.last().into_iter()),
+                        None => span.set_picks(index.find(record, |at| right.get(at))),
+                        Some(_) => span.set_picks(index.find_last(record, |at| right.get(at)).into_iter()),
                     }
                 }
             }
@@ -278,11 +286,16 @@ where
         let (Some(sorted), Some(record)) = (&self.sorted, left.get(position)) else { return };
         let Ok(Some(key)) = self.left_key.key(record) else { return };
         let first = sorted.partition_point(|at| of(at).is_some_and(|k| k < key));
-        let matches = sorted[first..].iter().take_while(|at| of(at).is_some_and(|k| k == key));
+        let matches = &sorted[first..];
+        let matches = &matches[..matches.partition_point(|at| of(at).is_some_and(|k| k <= key))];
         match &self.intake.kept {
-            Kept::InOrder(_) => span.set_picks(matches.copied()),
+            Kept::InOrder(_) => span.set_picks(matches.iter().copied()),
+            // A few are compared one by one; among many the ones of the other keys are found faster.
+            Kept::ByKeys(index) if matches.len() <= FEW => span.set_picks(
+                matches.iter().copied().filter(|at| right.get(*at).is_some_and(|r| index.equal(record, r))),
+            ),
             Kept::ByKeys(index) => span.set_picks(
-                matches.copied().filter(|at| right.get(*at).is_some_and(|r| index.equal(record, r))),
+                index.find(record, |at| right.get(at)).filter(|at| of(at).is_some_and(|k| k == key)),
             ),
         }
     }

@@ -1,6 +1,7 @@
 //! The lane: feeds one walk, calls the function, hands results to the sinks, and commits.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -9,12 +10,12 @@ use std::time::{Duration, Instant};
 use super::walk::{Step, Walk, WalkEnd};
 use crate::broker::{BoxFuture, Checkpoint, Committer};
 use crate::error::{BoxError, RunError};
-use crate::function::{AnyOutlet, Called, Control, OutRef, Slot, Stage};
+use crate::function::{AnyOutlet, Called, Control, OutRef, Slot, Stage, panicked};
 use crate::handle::Control as Steering;
 use crate::report::{EndReason, InputReport, OutputReport, RunReport};
 
 /// Results are handed to the sinks at the latest when this many wait, and whenever an input has to be waited for.
-const FLUSH_AT: usize = 4096;
+pub(super) const FLUSH_AT: usize = 4096;
 
 /// How often, in calls, results are collected and the clock is looked at, at most.
 const CALLS_BETWEEN_LOOKS: u32 = 512;
@@ -68,6 +69,8 @@ impl Looks {
 struct Since {
     last: Instant,
     calls: u64,
+    /// Something was read.
+    read: bool,
 }
 
 /// A result stream of the function.
@@ -109,7 +112,7 @@ impl LaneRun {
     pub(crate) async fn run(mut self) -> Result<RunReport, RunError> {
         let started = Instant::now();
         tracing::info!(target: "watermill", inputs = self.walk.nodes.len(), outputs = self.ports.len(), "walk begins");
-        match self.walk_all().await {
+        match unwinding(self.walk_all()).await {
             Ok((calls, end)) => {
                 let finished = end != EndReason::Stopped;
                 if let Err(error) = self.commit(finished).await {
@@ -145,7 +148,7 @@ impl LaneRun {
         let mut calls = 0_u64;
         let mut looks = Looks::new();
         let mut progress = 0;
-        let mut since = Since { last: Instant::now(), calls: 0 };
+        let mut since = Since { last: Instant::now(), calls: 0, read: false };
         let out_params: Vec<usize> = self.ports.iter().filter_map(|port| port.param).collect();
         loop {
             let until_commit = self.commits.calls.map(|enough| enough.saturating_sub(calls - since.calls));
@@ -173,7 +176,7 @@ impl LaneRun {
                     }
                     let enough = self.commits.calls.is_some_and(|enough| calls - since.calls >= enough);
                     let stop = self.steering.should_stop();
-                    if looks.count(made) || enough || stop {
+                    if looks.count(made) || enough || stop || self.many_results(&out_params) {
                         looks.looked();
                         self.hand_over(FLUSH_AT).await?;
                         self.commit_when_due(calls, &mut since).await?;
@@ -195,6 +198,7 @@ impl LaneRun {
                     };
                     self.steering.publish(|watch| watch.waiting_for = None);
                     progress += loaded.progress;
+                    since.read = true;
                     tracing::trace!(
                         target: "watermill",
                         stream = %self.walk.nodes[node].stream,
@@ -215,6 +219,16 @@ impl LaneRun {
                 }
             }
         }
+    }
+
+    /// Whether so many results wait in a result stream that they should go to the sink.
+    fn many_results(&mut self, out_params: &[usize]) -> bool {
+        let stage = &mut *self.stage;
+        stage.returned().len() >= FLUSH_AT
+            || out_params.iter().any(|param| {
+                let out = stage.param(*param).and_then(Slot::as_out);
+                out.is_some_and(|OutRef(out)| out.len() >= FLUSH_AT)
+            })
     }
 
     /// Whether every result stream has ended; an error when one was written to after its end.
@@ -269,10 +283,10 @@ impl LaneRun {
     async fn commit_when_due(&mut self, calls: u64, since: &mut Since) -> Result<(), RunError> {
         let new = calls - since.calls;
         let due = self.commits.calls.is_some_and(|enough| new >= enough)
-            || (new > 0 && since.last.elapsed() >= self.commits.time);
+            || ((new > 0 || since.read) && since.last.elapsed() >= self.commits.time);
         if due {
             self.commit(false).await?;
-            *since = Since { last: Instant::now(), calls };
+            *since = Since { last: Instant::now(), calls, read: false };
         }
         Ok(())
     }
@@ -365,6 +379,21 @@ pub(crate) async fn abort(committer: &mut dyn Committer) {
             "the outputs of a run could not be let go of"
         );
     }
+}
+
+/// Drives `walk`. Calls guard themselves, so a panic that comes through is that of a key or a window rule, or of a broker: the run
+/// fails with its text.
+async fn unwinding<T>(walk: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {
+    let mut walk = pin!(walk);
+    poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| walk.as_mut().poll(context))).unwrap_or_else(|payload| {
+            Poll::Ready(Err(RunError::Runtime {
+                what: "a key, a window rule, or a source or sink of the broker panicked".to_owned(),
+                cause: panicked(payload),
+            }))
+        })
+    })
+    .await
 }
 
 /// Waits for `future`, or for a request to stop: then `None`.

@@ -4,6 +4,7 @@
 use super::ahead::{Ahead, Run};
 use super::any_edge::{AnyEdge, Seek};
 use super::keep::Keep;
+use super::lane::FLUSH_AT;
 use super::marks::Marks;
 use super::node::AnyNode;
 use super::span::{Span, SpanTable};
@@ -212,7 +213,7 @@ impl Walk {
         let (runs, slot) = (edge.ahead.from(self.next), edge.slot?);
         let sound = |(low, high): &Run| low < high && high - low <= self.limits.max_group;
         let runs = &runs[..runs.iter().take(most as usize).take_while(|run| sound(run)).count()];
-        let (made, result) = stage.call_many(self.next, slot, runs);
+        let (made, result) = stage.call_many(self.next, slot, runs, FLUSH_AT);
         for (low, high) in &runs[..made] {
             self.nodes[edge.right].marks.mark_run(*low, *high);
         }
@@ -339,8 +340,9 @@ impl Walk {
         let (left, right) = (edge.left, edge.right);
         edge.ahead.begin(position);
         let seek = edge.edge.seek(self.nodes[left].node.tape(), self.nodes[right].node.tape(), position);
-        let high = match seek {
-            Seek::Below(high) => high,
+        let (high, sure) = match seek {
+            Seek::Below(high) => (high, true),
+            Seek::Perhaps(high) => (high, false),
             Seek::NoKey => {
                 let floor = edge.edge.low();
                 let span = edge.span(position);
@@ -367,6 +369,9 @@ impl Walk {
         let span = if left == 0 { edge.spans.only(position) } else { edge.spans.slot(position) };
         edge.edge.select(left_tape, right_tape, position, span);
         let len = span.len();
+        if len == 0 && !sure {
+            return Err(Blocked::Need(right));
+        }
         edge.edge.look_ahead(left_tape, right_tape, position, edge.ahead.begin(position));
         if edge.edge.breaks_promise(span) {
             let second = span.positions().nth(1).unwrap_or_default();

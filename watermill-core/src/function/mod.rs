@@ -38,4 +38,6 @@ pub(crate) use master::Single;
 pub(crate) use out::{AnyOutlet, PortSpec};
 pub(crate) use outcome::Control;
 pub(crate) use param::{OutRef, ParamKind, ParamNeeds, ParamSpec, Slot};
-pub(crate) use stage::{AnyFunction, AsyncFunction, CallResult, Called, LaneFunction, Stage, SyncFunction};
+pub(crate) use stage::{
+    AnyFunction, AsyncFunction, CallResult, Called, LaneFunction, Stage, SyncFunction, panicked,
+};

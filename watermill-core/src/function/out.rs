@@ -74,6 +74,8 @@ pub(crate) trait AnyOut: Any + Send {
     fn roll_back(&mut self);
     fn has_ended(&self) -> bool;
     fn wrote_late(&self) -> bool;
+    /// How many results wait in it.
+    fn len(&self) -> usize;
     fn as_any(&mut self) -> &mut dyn Any;
 }
 
@@ -94,6 +96,10 @@ impl<R: StreamRecord> AnyOut for Out<R> {
 
     fn wrote_late(&self) -> bool {
         Out::wrote_late(self)
+    }
+
+    fn len(&self) -> usize {
+        self.results.len()
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

@@ -41,8 +41,15 @@ pub(crate) trait Stage {
     fn place_masters(&mut self);
     /// Makes the calls for the masters from `position` of their stream on, each with its run of the records that `slot` shows (a
     /// parameter, and which part of it), as far as all of them are in the batches that the slots hold. Returns how many
-    /// calls were made, and what the last one came to: it is the first that did not simply go on. None for async functions.
-    fn call_many(&mut self, position: u64, slot: (usize, usize), runs: &[(u64, u64)]) -> (usize, CallResult);
+    /// calls were made, and what the last one came to: it is the first that did not simply go on, or behind which so many results wait.
+    /// None for async functions.
+    fn call_many(
+        &mut self,
+        position: u64,
+        slot: (usize, usize),
+        runs: &[(u64, u64)],
+        most_results: usize,
+    ) -> (usize, CallResult);
     /// Calls the function with what the slots hold.
     fn call(&mut self) -> Called<'_>;
 }
@@ -109,7 +116,13 @@ impl<C: Caller<P, Q, O>, P: Master, Q: Params, O: Outcome> Stage for Staged<C, P
         }
     }
 
-    fn call_many(&mut self, position: u64, slot: (usize, usize), runs: &[(u64, u64)]) -> (usize, CallResult) {
+    fn call_many(
+        &mut self,
+        position: u64,
+        slot: (usize, usize),
+        runs: &[(u64, u64)],
+        most_results: usize,
+    ) -> (usize, CallResult) {
         let (param, part) = slot;
         if !C::SYNC {
             return (0, Ok(Control::Go));
@@ -122,10 +135,12 @@ impl<C: Caller<P, Q, O>, P: Master, Q: Params, O: Outcome> Stage for Staged<C, P
                 return (made, Ok(Control::Go));
             }
             self.frame.returned.begin();
-            match self.caller.call(&mut self.frame) {
-                Called::Done(Ok(Control::Go)) => {}
-                Called::Done(result) => return (made + 1, result),
+            let result = match self.caller.call(&mut self.frame) {
+                Called::Done(result) => result,
                 Called::Pending(_) => return (made, Ok(Control::Go)),
+            };
+            if !matches!(result, Ok(Control::Go)) || AnyOut::len(&self.frame.returned) >= most_results {
+                return (made + 1, result);
             }
         }
         (runs.len(), Ok(Control::Go))
@@ -203,7 +218,7 @@ fn guarded(call: impl FnOnce() -> CallResult) -> CallResult {
 struct Panicked(String);
 
 #[cold]
-fn panicked(payload: Box<dyn Any + Send>) -> BoxError {
+pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> BoxError {
     let payload = match payload.downcast::<Misuse>() {
         Ok(misuse) => return misuse,
         Err(other) => other,
