@@ -329,7 +329,8 @@ impl<M: StreamRecord> Mill<M> {
     ) -> Result<MillHandle, RunError> {
         let plan = self.plan()?;
         let catalog = broker.catalog()?;
-        let job = plan.job(&catalog, broker.name())?;
+        let window = self.window.as_ref().map(|window| window.text.as_str());
+        let job = plan.job(&catalog, broker.name(), window)?;
         let control = Arc::new(control);
         let (sender, done) = oneshot::channel();
         let steering = Arc::clone(&control);

@@ -93,7 +93,12 @@ impl Plan {
     }
 
     /// Finds every stream in the catalog of a broker.
-    pub(crate) fn job(&self, catalog: &Catalog, broker: &str) -> Result<Job, BuildError> {
+    pub(crate) fn job(
+        &self,
+        catalog: &Catalog,
+        broker: &str,
+        window: Option<&str>,
+    ) -> Result<Job, BuildError> {
         let mut inputs = Vec::with_capacity(self.nodes.len());
         for (index, node) in self.nodes.iter().enumerate() {
             let mut found = catalog.inputs.iter().enumerate().filter(|(_, input)| {
@@ -128,7 +133,8 @@ impl Plan {
             outputs.push(OutputRequest { output, stream: record.to_string() });
         }
         let streams = self.nodes.iter().map(|node| node.stream.clone()).collect();
-        Ok(Job { function: self.function.clone(), streams, inputs, outputs })
+        let mill = self.explain(window).split_off(self.function.len());
+        Ok(Job { function: self.function.clone(), mill, streams, inputs, outputs })
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct FileCommitter {
     pub(crate) outputs: Vec<CommittedOutput>,
     /// All inputs of the mill, in the order of its positions.
     pub(crate) inputs: Vec<KnownInput>,
+    /// As [`Job::mill`](watermill_core::broker::Job::mill).
+    pub(crate) mill: String,
     /// Where the state is recorded; `None` where the outputs cannot be taken up again.
     pub(crate) state: Option<PathBuf>,
     /// There is a state, of this run or of the one that it goes on with.
@@ -49,7 +51,14 @@ impl KnownInput {
             Some(path) => Some(look(path, position)?),
             None => None,
         };
-        Ok(InputState { stream: self.stream.clone(), position: position.clone(), seen })
+        let before = self.before(&position.part);
+        Ok(InputState { stream: self.stream.clone(), position: position.clone(), seen, before })
+    }
+
+    /// The files that stand before `part` in the stream, with their lengths.
+    pub(crate) fn before(&self, part: &str) -> Vec<(String, u64)> {
+        let before = self.files.iter().take_while(|file| !part.is_empty() && !file.is_called(part));
+        before.map(|file| (file.part().to_owned(), file.length.unwrap_or_default())).collect()
     }
 }
 
@@ -110,7 +119,7 @@ impl FileCommitter {
                 let ended = checkpoint.ended_outputs.get(index).copied().unwrap_or(false);
                 Some(OutputState { name, length, elements, ended, marked })
             });
-        State::new(checkpoint.finished, inputs, outputs.collect()).store(path)?;
+        State::new(checkpoint.finished, self.mill.clone(), inputs, outputs.collect()).store(path)?;
         self.recorded = true;
         Ok(())
     }

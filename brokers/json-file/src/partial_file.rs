@@ -146,7 +146,7 @@ pub(crate) fn open_destination(
         Location::Standard => return Ok((Destination::AsItGoes(Stream::Standard), None)),
         Location::Path(path) => path,
     };
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let target = fs::canonicalize(path).unwrap_or_else(|_| behind_links(path));
     match fs::metadata(&target) {
         Ok(meta) if meta.is_dir() => {
             return Err(path_failure("write", path, io::ErrorKind::IsADirectory.into()));
@@ -174,6 +174,19 @@ pub(crate) fn open_destination(
         sync_directory(&partial).map_err(|cause| path_failure("write", path, cause))?;
     }
     Ok((Destination::WhenComplete(file, EarlySync::default()), Some(PartialFile { partial, target, here })))
+}
+
+/// Where links that lead to no file yet would have it.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut target = path.to_owned();
+    // As many as systems follow.
+    for _ in 0..40 {
+        match fs::read_link(&target) {
+            Ok(link) => target = target.parent().map(|directory| directory.join(&link)).unwrap_or(link),
+            Err(_) => break,
+        }
+    }
+    target
 }
 
 /// `out/.speed.json.partial` for `out/speed.json`.

@@ -31,6 +31,7 @@ pub(crate) fn state_path(outputs: &[Option<PartialFile>]) -> Option<PathBuf> {
 /// Finds what an earlier run has committed, and makes sure that it can be taken up.
 pub(crate) fn take_up(
     path: &Path,
+    mill: &str,
     inputs: &[KnownInput],
     outputs: &mut [Option<PartialFile>],
     start_over: bool,
@@ -56,6 +57,14 @@ pub(crate) fn take_up(
     if !names.eq(state.outputs.iter().map(|output| Some(output.name.clone()))) {
         return Err(refused("it was left by another mill, which writes other files".to_owned()));
     }
+    if state.mill != mill {
+        let cause = format!(
+            "its joins or its window have changed since that run; it was `{}`, and is `{}`",
+            state.mill.trim().replace('\n', " / "),
+            mill.trim().replace('\n', " / ")
+        );
+        return Err(refused(cause));
+    }
     if state.finished {
         check_finished(&state, outputs)?.map_or(Ok(()), |cause| Err(refused(cause)))?;
         return finish(path, &state, outputs).map(Some);
@@ -65,6 +74,15 @@ pub(crate) fn take_up(
         let part = &input.position.part;
         if !part.is_empty() && !known.files.iter().any(|file| file.is_called(part)) {
             return Err(refused(format!("the last run stopped in `{part}`, which is not there any more")));
+        }
+        let before = known.before(part);
+        if before != input.before {
+            let changed = input.before.iter().zip(&before).find(|(then, now)| then != now);
+            let name = changed.map_or(part, |((name, _), _)| name);
+            return Err(refused(format!(
+                "the files before `{part}` in the stream `{}` are not those the run has read: look at `{name}`",
+                input.stream
+            )));
         }
         let file =
             known.files.iter().find(|file| file.is_called(&input.position.part)).or(known.files.first());

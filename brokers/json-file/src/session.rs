@@ -26,6 +26,8 @@ pub(crate) struct FileSession {
     options: Options,
     /// All inputs of the mill.
     streams: Vec<String>,
+    /// As [`Job::mill`].
+    mill: String,
     lane_given: bool,
 }
 
@@ -59,6 +61,7 @@ impl FileSession {
             outputs: Vec::with_capacity(job.outputs.len()),
             options: options.clone(),
             streams: job.streams.clone(),
+            mill: job.mill.clone(),
             lane_given: false,
         };
         for request in &job.inputs {
@@ -203,9 +206,11 @@ impl FileSession {
         }
         fault_point!("outputs-open");
         let inputs = self.known_inputs();
-        let state = state_path(&partials);
+        // What comes through a pipe cannot be read again: then nothing is recorded.
+        let repeatable = self.inputs.iter().all(|input| input.files.iter().all(|file| file.length.is_some()));
+        let state = state_path(&partials).filter(|_| repeatable);
         let resumed = match &state {
-            Some(path) => take_up(path, &inputs, &mut partials, self.options.start_over)?,
+            Some(path) => take_up(path, &self.mill, &inputs, &mut partials, self.options.start_over)?,
             None => None,
         };
         let (kept, resume) = match resumed {
@@ -232,6 +237,7 @@ impl FileSession {
         let committer = Box::new(FileCommitter {
             outputs: committed,
             inputs,
+            mill: self.mill.clone(),
             state,
             recorded: resume.is_some(),
             mark_eos: self.options.mark_eos,

@@ -5,7 +5,7 @@
 //! file, the one before or the one after a commit.
 //!
 //! ```json
-//! {"version":1,"finished":false,
+//! {"version":1,"finished":false,"mill":"(&Location) -> Speed\nLocation (master)\n",
 //!  "inputs":[{"stream":"Location","position":{"part":"data/locations.ndjson","next":4800,"number":100,"ended":false},
 //!             "seen":{"length":4800,"head":1234,"tail":5678}}],
 //!  "outputs":[{"name":"speed.json","length":3100,"elements":99,"ended":false,"marked":false}]}
@@ -38,6 +38,9 @@ pub(crate) struct State {
     version: u32,
     /// Everything is written; only names are missing.
     pub(crate) finished: bool,
+    /// The arguments, joins and window of the mill, as `explain()` shows them.
+    #[serde(default)]
+    pub(crate) mill: String,
     pub(crate) inputs: Vec<InputState>,
     pub(crate) outputs: Vec<OutputState>,
 }
@@ -50,6 +53,9 @@ pub(crate) struct InputState {
     pub(crate) position: Position,
     /// What its file looked like; `None` for pipes.
     pub(crate) seen: Option<Seen>,
+    /// The files that were read to their ends before it, with their lengths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) before: Vec<(String, u64)>,
 }
 
 /// What one output holds.
@@ -80,8 +86,13 @@ pub(crate) struct Seen {
 }
 
 impl State {
-    pub(crate) fn new(finished: bool, inputs: Vec<InputState>, outputs: Vec<OutputState>) -> Self {
-        Self { version: VERSION, finished, inputs, outputs }
+    pub(crate) fn new(
+        finished: bool,
+        mill: String,
+        inputs: Vec<InputState>,
+        outputs: Vec<OutputState>,
+    ) -> Self {
+        Self { version: VERSION, finished, mill, inputs, outputs }
     }
 
     /// Reads the state at `path`; `None` when there is none.

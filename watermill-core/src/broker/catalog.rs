@@ -40,6 +40,9 @@ pub struct OutputDecl {
 pub struct Job {
     /// The name of the mill's function.
     pub function: String,
+    /// The mill as [`Mill::explain`](crate::Mill::explain) shows it, without the name of its function: arguments, joins and window. A run that
+    /// is taken up must have the same.
+    pub mill: String,
     /// All inputs of the mill, whoever reads them, as messages call them: [`Checkpoint::positions`](super::Checkpoint::positions) are in
     /// this order.
     pub streams: Vec<String>,

@@ -89,7 +89,12 @@ struct Split {
 
 impl Split {
     fn new(job: &Job, first_inputs: usize, first_outputs: usize) -> Self {
-        let empty = || Job { function: job.function.clone(), streams: job.streams.clone(), ..Job::default() };
+        let empty = || Job {
+            function: job.function.clone(),
+            mill: job.mill.clone(),
+            streams: job.streams.clone(),
+            ..Job::default()
+        };
         let mut split = Self { jobs: [empty(), empty()], inputs: Vec::new(), outputs: Vec::new() };
         for request in &job.inputs {
             let mut request = request.clone();
