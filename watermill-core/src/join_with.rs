@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::broker::feed::{MakeFeed, make_feed};
 use crate::engine::{
-    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Edge, Keep, KeyCheck, MakeNode, Matching, RoleCheck, Rule,
-    Tolerance, describe, make_node,
+    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Edge, Keep, KeyCheck, MakeNode, Matching, PairCheck,
+    RoleCheck, Rule, Tolerance, describe, make_node,
 };
 use crate::key::{KeyExpr, KeyOffset, KeyValue, SameKey};
 use crate::record::{RecordType, StreamRecord};
@@ -69,6 +69,7 @@ trait KeyPair<L, R, V: KeyValue>: Send + Sync {
     ) -> Box<dyn AnyEdge>;
     fn left_check(&self, rule: Rule) -> Box<dyn RoleCheck<L>>;
     fn right_check(&self, rule: Rule) -> Box<dyn RoleCheck<R>>;
+    fn pair_check(&self, also: Arc<dyn Also<L, R>>) -> Box<dyn RoleCheck<R>>;
     fn texts(&self) -> (String, String);
 }
 
@@ -102,6 +103,10 @@ where
 
     fn right_check(&self, rule: Rule) -> Box<dyn RoleCheck<R>> {
         Box::new(KeyCheck::new(Arc::clone(&self.right), rule))
+    }
+
+    fn pair_check(&self, also: Arc<dyn Also<L, R>>) -> Box<dyn RoleCheck<R>> {
+        Box::new(PairCheck::new(Arc::clone(&self.right), also))
     }
 
     fn texts(&self) -> (String, String) {
@@ -246,7 +251,7 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
 
     /// Promises that no key comes twice in the right stream; with [`and`](JoinWith::and), that its keys do not come twice together. A
     /// group is then complete with its first record, so nothing waits for the one behind it. A key that does come twice is a
-    /// bad record: found as it is read, or, in a table or with `and`, when it matches; then it stops the run, whatever
+    /// bad record: found as it is read, or, in a table, when it matches; then it stops the run, whatever
     /// [`Mill::on_bad`](crate::Mill::on_bad) says.
     #[must_use]
     pub fn unique(mut self) -> Self {
@@ -388,6 +393,9 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> AnyJoin for TypedJoin<L, R, 
         };
         let mut checks: Vec<Box<dyn Any + Send>> = vec![Box::new(self.0.keys.right_check(rule))];
         checks.extend(self.0.also_checks.iter().map(|(_, right)| Box::new(right()) as Box<dyn Any + Send>));
+        if let (Some(also), true) = (&self.0.also, self.0.unique && rule == Rule::Ordered) {
+            checks.push(Box::new(self.0.keys.pair_check(Arc::clone(also))));
+        }
         checks
     }
 }

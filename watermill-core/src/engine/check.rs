@@ -3,9 +3,11 @@
 //! A stream plays the right side of its own join and the left side of the joins below it. In each of these roles its keys
 //! must exist (no NaN, no overflow) and never go down; what breaks the rule is a bad record, found before the walk sees it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::matching::Also;
 use crate::error::BadCause;
 use crate::key::{KeyExpr, KeyValue};
 
@@ -108,6 +110,68 @@ impl<R: 'static, E: KeyExpr<R>> RoleCheck<R> for KeyCheck<R, E> {
         match self.key.key(record) {
             Ok(Some(key)) => format!("`{}` = {key:?}", self.expression()),
             _ => format!("`{}`", self.expression()),
+        }
+    }
+}
+
+/// The check of `.unique()` beside `.and(..)`: that no key comes twice together with the same other keys.
+///
+/// The other keys are told apart by their hash of 64 bits, among the records of one key: that two different ones are taken for
+/// the same is less likely than an error of the machine.
+pub(crate) struct PairCheck<L, R, E: KeyExpr<R>> {
+    key: Arc<E>,
+    also: Arc<dyn Also<L, R>>,
+    last: Option<E::Value>,
+    /// The hashes of the other keys that came with `last`.
+    seen: HashSet<u64>,
+}
+
+impl<L, R: 'static, E: KeyExpr<R>> PairCheck<L, R, E> {
+    pub(crate) fn new(key: Arc<E>, also: Arc<dyn Also<L, R>>) -> Self {
+        Self { key, also, last: None, seen: HashSet::new() }
+    }
+
+    /// Goes through `records` behind those that were seen; stops at the first whose keys came before.
+    fn go<'a>(
+        &'a self,
+        records: &'a [R],
+        seen: &mut HashSet<u64>,
+        mut bad: impl FnMut(usize),
+    ) -> Option<<E::Value as KeyValue>::View<'a>> {
+        let mut last = self.last.as_ref().and_then(|last| last.view().ok().flatten());
+        for (index, record) in records.iter().enumerate() {
+            let Ok(Some(key)) = self.key.key(record) else { continue };
+            if last.as_ref() != Some(&key) {
+                seen.clear();
+            }
+            last = Some(key);
+            if self.also.right(record).is_some_and(|hash| !seen.insert(hash)) {
+                bad(index);
+                break;
+            }
+        }
+        last
+    }
+}
+
+impl<L: 'static, R: 'static, E: KeyExpr<R>> RoleCheck<R> for PairCheck<L, R, E> {
+    fn first_bad(&self, records: &[R]) -> Option<(usize, BadCause)> {
+        let mut found = None;
+        let last = self.go(records, &mut self.seen.clone(), |index| found = Some(index));
+        let key = last.map(|key| format!("{key:?}")).unwrap_or_default();
+        found.map(|index| (index, BadCause::KeyNotUnique { expression: describe::<R, E>(&self.key), key }))
+    }
+
+    fn accept(&mut self, records: &[R]) {
+        let mut seen = std::mem::take(&mut self.seen);
+        let last = self.go(records, &mut seen, |_| {}).map(|key| E::Value::detach(&key));
+        (self.seen, self.last) = (seen, last);
+    }
+
+    fn text(&self, record: &R) -> String {
+        match self.key.key(record) {
+            Ok(Some(key)) => format!("`{}` = {key:?}", describe::<R, E>(&self.key)),
+            _ => format!("`{}`", describe::<R, E>(&self.key)),
         }
     }
 }

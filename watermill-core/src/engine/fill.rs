@@ -10,8 +10,13 @@ impl Walk {
         if !stage.aim(position) {
             self.nodes[0].node.put_single(stage.master(), position);
         }
+        // What hangs below the same matches as those of the last master stands in the slots already.
+        let refill = self.deep && !self.same_below(position);
         for edge in &self.edges {
             let Some((param, part)) = edge.slot else { continue };
+            if edge.left != 0 && !refill {
+                continue;
+            }
             let Some(joined) = stage.param(param) else { continue };
             if edge.left == 0 {
                 let Some(span) = edge.spans.get(position) else { continue };
@@ -29,15 +34,30 @@ impl Walk {
                 self.nodes[0].node.push_meta(meta.as_any(), position, true);
             }
         }
-        if self.deep {
+        if refill {
             for node in &mut self.nodes {
                 node.members_seen.clear();
             }
         }
-        self.follow(stage, position);
-        if self.deep {
+        self.follow(stage, position, refill);
+        if refill {
             self.finish_below(stage);
         }
+    }
+
+    /// Whether this master has the same matches as the one filled before, on all joins that have others below them. That is how
+    /// many-to-many matches look: without this, a tree would be filled anew for each of them.
+    fn same_below(&mut self, position: u64) -> bool {
+        let mut same = true;
+        for edge in &mut self.edges {
+            if edge.left == 0 && !self.nodes[edge.right].children.is_empty() {
+                let span = edge.spans.get(position).filter(|span| !span.listed);
+                let run = span.map(|span| (span.low, span.high));
+                same &= run.is_some() && run == edge.filled;
+                edge.filled = run;
+            }
+        }
+        same
     }
 
     /// Adds one master and its matches to the window.
@@ -57,12 +77,13 @@ impl Walk {
                 edge.edge.fill_window(joined.as_any(), part, self.nodes[edge.right].node.tape(), span);
             }
         }
-        self.follow(stage, position);
+        self.follow(stage, position, true);
         self.nodes[0].node.move_into(stage.master(), position);
     }
 
-    /// Marks all that takes part in the call of this master, and fills the joins below the root's.
-    fn follow(&mut self, stage: &mut dyn Stage, position: u64) {
+    /// Marks all that takes part in the call of this master, and fills the joins below the root's; only the root's where what is below was
+    /// marked and filled before.
+    fn follow(&mut self, stage: &mut dyn Stage, position: u64, below: bool) {
         self.nodes[0].marks.mark(position);
         for edge in &self.edges {
             if edge.left == 0 {
@@ -75,12 +96,15 @@ impl Walk {
                         right.marks.mark(at);
                     }
                 }
-                if !right.children.is_empty() {
+                if below && !right.children.is_empty() {
                     right.members.clear();
                     right.members.extend(span.positions());
                     let seen = &mut right.members_seen;
                     right.members.retain(|at| is_new(seen, *at));
                 }
+                continue;
+            }
+            if !below {
                 continue;
             }
             let members = std::mem::take(&mut self.nodes[edge.left].members);

@@ -22,7 +22,7 @@ mod tape;
 pub(crate) mod walk;
 
 pub(crate) use any_edge::AnyEdge;
-pub(crate) use check::{KeyCheck, RoleCheck, Rule, describe};
+pub(crate) use check::{KeyCheck, PairCheck, RoleCheck, Rule, describe};
 pub(crate) use edge::Edge;
 pub(crate) use keep::Keep;
 pub(crate) use matching::{Also, AlsoKeys, BothAlso, Bounds, Matching, Tolerance};

@@ -61,6 +61,8 @@ pub(crate) struct WalkEdge {
     pub(crate) slot: Option<(usize, usize)>,
     /// The matches of the left records still needed.
     pub(super) spans: SpanTable,
+    /// The run of matches that the slots were filled with last.
+    pub(super) filled: Option<Run>,
     /// The matches of left records that the walk has not come to yet.
     ahead: Ahead,
     /// As [`AnyEdge::in_order`] says.
@@ -76,7 +78,17 @@ impl WalkEdge {
         slot: Option<(usize, usize)>,
     ) -> Self {
         let in_order = edge.in_order();
-        Self { edge, left, right, keep, slot, spans: SpanTable::default(), ahead: Ahead::default(), in_order }
+        Self {
+            edge,
+            left,
+            right,
+            keep,
+            slot,
+            spans: SpanTable::default(),
+            filled: None,
+            ahead: Ahead::default(),
+            in_order,
+        }
     }
 
     /// The span of the left record at `position`, empty or as it was set before.
