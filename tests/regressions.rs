@@ -158,7 +158,7 @@ fn a_file_that_appears_before_the_ones_that_were_read_is_told() {
     std::fs::write(input.join("b.ndjson"), lines(10..11)).unwrap();
     let files = JsonFileBroker::new().read::<Left>(&input).write::<Matches>(&output);
     let error = Mill::new(|_: &Left| Matches { count: 0 }).run_blocking(files).unwrap_err();
-    assert!(format!("{error:?}").contains("the files before"), "{error:?}");
+    assert!(format!("{error:?}").contains("b.ndjson` stands before"), "{error:?}");
 }
 
 #[cfg(unix)]

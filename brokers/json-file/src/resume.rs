@@ -75,12 +75,10 @@ pub(crate) fn take_up(
         if !part.is_empty() && !known.files.iter().any(|file| file.is_called(part)) {
             return Err(refused(format!("the last run stopped in `{part}`, which is not there any more")));
         }
-        let before = known.before(part);
-        if before != input.before {
-            let changed = input.before.iter().zip(&before).find(|(then, now)| then != now);
-            let name = changed.map_or(part, |((name, _), _)| name);
+        // Files that were read may be cleared away, but what is still there must be what was read.
+        if let Some((name, _)) = known.before(part).iter().find(|file| !input.before.contains(file)) {
             return Err(refused(format!(
-                "the files before `{part}` in the stream `{}` are not those the run has read: look at `{name}`",
+                "the file `{name}` stands before `{part}` in the stream `{}`, and the run has not read it, or not as it is now",
                 input.stream
             )));
         }
