@@ -259,6 +259,28 @@ pub enum BuildProblem {
 ///
 /// Its `Debug` form is for people: the message and its causes, a line each. That is what a `main` that returns
 /// [`watermill::Result`](crate::Result) prints.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::RunError;
+///
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+///
+/// fn check(reading: &Reading) -> Result<(), String> {
+///     if reading.celsius < 100.0 { Ok(()) } else { Err("it boils".to_owned()) }
+/// }
+///
+/// let broker = MemoryBroker::new().read(vec![Reading { celsius: 120.0 }]);
+/// let error = Mill::new(check).run_blocking(broker).unwrap_err();
+/// assert!(matches!(&error, RunError::Function { function, .. } if function == "check"));
+/// assert_eq!(
+///     format!("{error:?}"),
+///     "the function `check` failed at the master `Reading`, record 0\n  caused by: it boils"
+/// );
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {

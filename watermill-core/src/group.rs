@@ -12,6 +12,30 @@ use crate::misuse::{misuse, short_name};
 /// straddles batches is still one group. Indexing costs O(1), or O(log n) over the batches it straddles.
 ///
 /// Indexing beyond the end panics, as it does for slices; inside a mill that is an error of the function.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Order { id: u32 }
+/// #[derive(StreamRecord)]
+/// struct Line { order: u32, cents: u64 }
+///
+/// fn total(order: &Order, lines: &Joined<Order, Line>) {
+///     let group: &Group<Line> = &lines[order];
+///     assert_eq!(group.len(), 2);
+///     assert_eq!(group.iter().map(|line| line.cents).sum::<u64>(), 50);
+///     assert_eq!(group[0].cents, 20);
+///     assert_eq!(group.last().map(|line| line.cents), Some(30));
+/// }
+///
+/// let broker = MemoryBroker::new()
+///     .read(vec![Order { id: 1 }])
+///     .read(vec![Line { order: 1, cents: 20 }, Line { order: 1, cents: 30 }]);
+/// Mill::new(total).join(JoinWith::new(Order::fields().id, Line::fields().order)).run_blocking(broker)?;
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 pub struct Group<R> {
     pieces: Pieces<R>,
     len: usize,

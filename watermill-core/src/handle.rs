@@ -77,6 +77,21 @@ impl Control {
 /// A run under way, from [`Mill::start`](crate::Mill::start).
 ///
 /// Dropping the handle does not stop the run.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+///
+/// let readings = (0..1000).map(|_| Reading { celsius: 20.0 }).collect();
+/// let handle = Mill::new(|_: &Reading| ()).start(MemoryBroker::new().read::<Reading>(readings))?;
+/// assert!(handle.watch().calls <= 1000);
+/// handle.stop();
+/// assert!(handle.wait_blocking()?.calls <= 1000);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 pub struct MillHandle {
     pub(crate) control: Arc<Control>,
     pub(crate) done: oneshot::Receiver<Result<RunReport, RunError>>,

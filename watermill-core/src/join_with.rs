@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::broker::feed::{MakeFeed, make_feed};
 use crate::engine::{
-    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Edge, Keep, KeyCheck, MakeNode, Matching, PairCheck,
-    RoleCheck, Rule, Tolerance, describe, make_node,
+    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Keep, KeyCheck, MakeNode, Matching, RoleCheck, Rule,
+    Tolerance, describe, make_node,
 };
+use crate::join_keys::{KeyPair, Keys};
 use crate::key::{KeyExpr, KeyOffset, KeyValue, SameKey};
 use crate::record::{RecordType, StreamRecord};
 
@@ -58,66 +59,20 @@ pub struct JoinWith<L, R, V: KeyValue> {
 
 type MakeCheck<T> = Arc<dyn Fn() -> Box<dyn RoleCheck<T>> + Send + Sync>;
 
-/// Two key expressions of one type; only [`Keys`] knows which.
-trait KeyPair<L, R, V: KeyValue>: Send + Sync {
-    fn edge(
-        &self,
-        matching: Matching<V>,
-        unique: bool,
-        also: Option<Arc<dyn Also<L, R>>>,
-        filtered: bool,
-    ) -> Box<dyn AnyEdge>;
-    fn left_check(&self, rule: Rule) -> Box<dyn RoleCheck<L>>;
-    fn right_check(&self, rule: Rule) -> Box<dyn RoleCheck<R>>;
-    fn pair_check(&self, also: Arc<dyn Also<L, R>>) -> Box<dyn RoleCheck<R>>;
-    fn texts(&self) -> (String, String);
-}
-
-struct Keys<L, R, A, B> {
-    left: Arc<A>,
-    right: Arc<B>,
-    types: PhantomData<fn(&L, &R)>,
-}
-
-impl<L, R, A, B> KeyPair<L, R, A::Value> for Keys<L, R, A, B>
-where
-    L: StreamRecord,
-    R: StreamRecord,
-    A: KeyExpr<L>,
-    B: KeyExpr<R, Value = A::Value>,
-{
-    fn edge(
-        &self,
-        matching: Matching<A::Value>,
-        unique: bool,
-        also: Option<Arc<dyn Also<L, R>>>,
-        filtered: bool,
-    ) -> Box<dyn AnyEdge> {
-        let (left, right) = (Arc::clone(&self.left), Arc::clone(&self.right));
-        Box::new(Edge::new(left, right, matching, unique, also, filtered))
-    }
-
-    fn left_check(&self, rule: Rule) -> Box<dyn RoleCheck<L>> {
-        Box::new(KeyCheck::new(Arc::clone(&self.left), rule))
-    }
-
-    fn right_check(&self, rule: Rule) -> Box<dyn RoleCheck<R>> {
-        Box::new(KeyCheck::new(Arc::clone(&self.right), rule))
-    }
-
-    fn pair_check(&self, also: Arc<dyn Also<L, R>>) -> Box<dyn RoleCheck<R>> {
-        Box::new(PairCheck::new(Arc::clone(&self.right), also))
-    }
-
-    fn texts(&self) -> (String, String) {
-        (describe::<L, A>(&self.left), describe::<R, B>(&self.right))
-    }
-}
-
 impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     /// Joins every right record whose key equals that of the left one.
     ///
     /// The two keys must be of the same type; which streams are joined follows from the keys.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::new(L::fields().time + 10, R::fields().time);
+    /// ```
     pub fn new<A, B>(left_key: A, right_key: B) -> Self
     where
         A: KeyExpr<L, Value = V>,
@@ -130,6 +85,16 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     /// Joins every right record whose key equals that of the left one, in a small table that need not be sorted.
     ///
     /// The right stream is loaded whole before the first call, within the mill's memory budget, so it must be finite.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::lookup(L::fields().robot, R::fields().robot);
+    /// ```
     pub fn lookup<A, B>(left_key: A, right_key: B) -> Self
     where
         A: KeyExpr<L, Value = V>,
@@ -161,6 +126,16 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     }
 
     /// Joins the latest right record whose key is at or before that of the left one.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::new(L::fields().time, R::fields().time).as_of();
+    /// ```
     #[must_use]
     pub fn as_of(mut self) -> Self {
         self.change_match("as_of");
@@ -174,6 +149,16 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     ///
     /// Both bounds are needed, since what may still match has to be kept; a range that contains nothing is a
     /// [`BuildError`](crate::BuildError).
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::new(L::fields().time, R::fields().time).within(-5..=5);
+    /// ```
     #[must_use]
     pub fn within<D>(mut self, range: impl RangeBounds<D>) -> Self
     where
@@ -206,6 +191,16 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     /// For [`as_of`](JoinWith::as_of): the right key is at most `reach` before the left one.
     ///
     /// A negative reach is a [`BuildError`](crate::BuildError). Required beside [`and`](JoinWith::and): one right record is then kept for each key, and the tolerance bounds for how long.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::new(L::fields().time, R::fields().time).as_of().tolerance(30);
+    /// ```
     #[must_use]
     pub fn tolerance<D>(mut self, reach: D) -> Self
     where
@@ -226,6 +221,17 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     }
 
     /// Asks for one more equality, of keys that need no order: a robot's id beside the time. May be called several times.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::new(L::fields().time, R::fields().time)
+    ///     .and(L::fields().robot, R::fields().robot);
+    /// ```
     #[must_use]
     pub fn and<A, B>(mut self, left_key: A, right_key: B) -> Self
     where
@@ -253,6 +259,16 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     /// group is then complete with its first record, so nothing waits for the one behind it. A key that does come twice is a
     /// bad record: found as it is read, or, in a table, when it matches; then it stops the run, whatever
     /// [`Mill::on_bad`](crate::Mill::on_bad) says.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::new(L::fields().time, R::fields().time).unique();
+    /// ```
     #[must_use]
     pub fn unique(mut self) -> Self {
         self.unique = true;
@@ -260,6 +276,16 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     }
 
     /// Keeps every left record; the group of one without a match is empty.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::new(L::fields().time, R::fields().time).left();
+    /// ```
     #[must_use]
     pub fn left(mut self) -> Self {
         self.change_keep(Keep::Left);
@@ -267,6 +293,16 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     }
 
     /// Keeps the left records that have a match. The function needs no argument for it.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::new(L::fields().time, R::fields().time).exists();
+    /// ```
     #[must_use]
     pub fn exists(mut self) -> Self {
         self.change_keep(Keep::Exists);
@@ -274,6 +310,16 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     }
 
     /// Keeps the left records that have no match. The function needs no argument for it.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::new(L::fields().time, R::fields().time).unmatched();
+    /// ```
     #[must_use]
     pub fn unmatched(mut self) -> Self {
         self.change_keep(Keep::Unmatched);
@@ -282,6 +328,16 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
 
     /// Reads the right stream from the one that was declared under this name (`.read_as::<R>(name, ..)`), for records that
     /// are read from several streams.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::new(L::fields().time, R::fields().time).from("left wheel");
+    /// ```
     #[must_use]
     pub fn from(mut self, name: &str) -> Self {
         self.from = Some(Arc::from(name));
@@ -289,6 +345,17 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     }
 
     /// Joins another stream to the right one: deeper trees.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct L { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct R { time: i64, robot: u32 }
+    /// # #[derive(StreamRecord)] struct S { robot: u32 }
+    /// let join = JoinWith::new(L::fields().time, R::fields().time)
+    ///     .join(JoinWith::new(R::fields().robot, S::fields().robot));
+    /// ```
     #[must_use]
     pub fn join<S: StreamRecord, W: KeyValue>(mut self, join: JoinWith<R, S, W>) -> Self {
         self.children.push(Arc::new(join.into_spec()));

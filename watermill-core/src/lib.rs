@@ -10,6 +10,7 @@ mod explain;
 pub mod function;
 mod group;
 mod handle;
+mod join_keys;
 mod join_with;
 mod joined;
 pub mod key;

@@ -1,6 +1,24 @@
 //! What is done with bad records.
 
 /// What is done with a record that cannot be used: it does not decode, or its keys break the rules.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct A { key: i64 }
+/// #[derive(StreamRecord)]
+/// struct B { key: i64 }
+///
+/// // The second key goes down.
+/// let broker = || MemoryBroker::new().read([5, 3, 7].map(|key| A { key }).into()).read(vec![B { key: 5 }]);
+/// let mill = || Mill::new(|_: &A| ()).join(JoinWith::new(A::fields().key, B::fields().key).unmatched());
+/// assert!(mill().run_blocking(broker()).is_err());
+/// let report = mill().on_bad::<A>(OnBad::Skip).run_blocking(broker())?;
+/// assert_eq!((report.inputs[0].skipped, report.calls), (1, 1));
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnBad {

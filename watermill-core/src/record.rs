@@ -112,6 +112,19 @@ impl fmt::Display for RecordType {
 ///
 /// Keys of such records are closures: `|r: &Json| r["time"].as_i64()`. A missing field is then `None`, which
 /// matches nothing.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+///
+/// let events = Collected::<Json>::new();
+/// let broker = MemoryBroker::new()
+///     .read(vec![Json(serde_json::json!({"time": 1, "what": "start"}))])
+///     .write(&events);
+/// Mill::new(|event: &Json| event["what"].is_string().then(|| event.clone())).run_blocking(broker)?;
+/// assert_eq!(events.take()[0]["time"], 1);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Json(pub serde_json::Value);

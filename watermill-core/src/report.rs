@@ -8,6 +8,23 @@ use serde::{Deserialize, Serialize};
 /// What a run came to: the accounting of every stream, its results, and why it ended.
 ///
 /// For every input, `records = matched + unmatched + skipped + dead_lettered + pending`.
+/// The counts are those of this run, also where it went on with an earlier one.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::EndReason;
+///
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+///
+/// let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+/// let report = Mill::new(|_: &Reading| ()).run_blocking(broker)?;
+/// assert_eq!((report.calls, report.inputs[0].matched), (1, 1));
+/// assert_eq!(report.end, EndReason::InputEnded { stream: "Reading".to_owned(), marked: false });
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunReport {

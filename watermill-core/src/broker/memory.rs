@@ -13,6 +13,20 @@ use crate::record::{RecordType, StreamRecord};
 /// Reads vectors and collects results: for tests and small jobs.
 ///
 /// Results appear in their [`Collected`] with the commit that ends the run, or not at all.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord, Debug, PartialEq)]
+/// struct Number { value: i64 }
+///
+/// let doubled = Collected::<Number>::new();
+/// let broker = MemoryBroker::new().read(vec![Number { value: 2 }]).write(&doubled);
+/// Mill::new(|number: &Number| Number { value: number.value * 2 }).run_blocking(broker)?;
+/// assert_eq!(doubled.take(), [Number { value: 4 }]);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Default)]
 pub struct MemoryBroker {
     inputs: Vec<MemoryInput>,

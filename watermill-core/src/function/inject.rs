@@ -9,6 +9,23 @@ use std::sync::Arc;
 ///
 /// One value of each type is shared by all calls, on every lane and worker; hence `T: Send + Sync`. State of one lane's
 /// own belongs into a [`Mill::per_lane`](crate::Mill::per_lane) closure.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+/// struct Limit(f64);
+///
+/// fn check(reading: &Reading, limit: Inject<Limit>) {
+///     assert!(reading.celsius < limit.0);
+/// }
+///
+/// let readings = vec![Reading { celsius: 20.0 }];
+/// Mill::new(check).inject(Limit(25.0)).run_blocking(MemoryBroker::new().read(readings))?;
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 pub struct Inject<T>(pub(crate) Arc<T>);
 
 impl<T> Deref for Inject<T> {

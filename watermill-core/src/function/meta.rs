@@ -83,6 +83,21 @@ impl std::fmt::Debug for RecordMeta {
 ///
 /// Taken as `&Meta<M>`. In a function over a window there is one entry for each master of the window, in their
 /// order; the methods that name no index speak of the first.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+///
+/// fn note(_: &Reading, meta: &Meta<Reading>) {
+///     assert_eq!((meta.stream(), meta.offset(), meta.file()), ("Reading", 0, None));
+/// }
+///
+/// Mill::new(note).run_blocking(MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]))?;
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 pub struct Meta<M> {
     stream: Arc<str>,
     records: Vec<RecordMeta>,

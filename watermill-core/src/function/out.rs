@@ -13,6 +13,29 @@ use crate::record::{RecordType, StreamRecord};
 ///
 /// Any number of results a call, none included. Several result streams are several `Out`s of different types. The results of
 /// a call that fails are dropped with it.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Line { text: String }
+/// #[derive(StreamRecord, Debug, PartialEq)]
+/// struct Word { text: String }
+///
+/// fn words(line: &Line, out: &mut Out<Word>) {
+///     out.extend(line.text.split(' ').map(|word| Word { text: word.to_owned() }));
+///     if line.text.ends_with("end") {
+///         out.end();
+///     }
+/// }
+///
+/// let lines = ["to the end", "never read"].map(|text| Line { text: text.to_owned() });
+/// let words_read = Collected::<Word>::new();
+/// Mill::new(words).run_blocking(MemoryBroker::new().read(Vec::from(lines)).write(&words_read))?;
+/// assert_eq!(words_read.take().len(), 3);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 pub struct Out<R> {
     results: Vec<R>,
     /// How many results there were when the current call began.

@@ -5,6 +5,24 @@ use crate::error::BoxError;
 use crate::record::StreamRecord;
 
 /// A result that may also end the stream.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord, Debug, PartialEq)]
+/// struct Number { value: i64 }
+///
+/// fn until_zero(number: &Number) -> Flow<Number> {
+///     if number.value == 0 { Flow::End } else { Flow::Go(Number { value: number.value }) }
+/// }
+///
+/// let kept = Collected::<Number>::new();
+/// let numbers = [1, 2, 0, 3].map(|value| Number { value });
+/// Mill::new(until_zero).run_blocking(MemoryBroker::new().read(Vec::from(numbers)).write(&kept))?;
+/// assert_eq!(kept.take(), [Number { value: 1 }, Number { value: 2 }]);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flow<O> {
     /// Write this and go on.

@@ -11,6 +11,28 @@ use crate::record::StreamRecord;
 /// How masters are put together for a function that takes `&[M]`.
 ///
 /// Only masters that the joins keep are in a window. An open window is emitted at the end of the stream.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Reading { time: i64 }
+/// #[derive(StreamRecord, Debug, PartialEq)]
+/// struct Minute { minute: i64, readings: usize }
+///
+/// fn minute(readings: &[Reading]) -> Minute {
+///     Minute { minute: readings[0].time / 60, readings: readings.len() }
+/// }
+///
+/// let minutes = Collected::<Minute>::new();
+/// let readings = [0, 59, 60].map(|time| Reading { time });
+/// Mill::new(minute)
+///     .window(Window::by(Reading::fields().time / 60))
+///     .run_blocking(MemoryBroker::new().read(Vec::from(readings)).write(&minutes))?;
+/// assert_eq!(minutes.take(), [Minute { minute: 0, readings: 2 }, Minute { minute: 1, readings: 1 }]);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 pub struct Window<M> {
     rule: Arc<dyn WindowRule<M>>,
     pub(crate) text: String,
@@ -153,6 +175,26 @@ pub enum CloseReason {
 }
 
 /// The window of a call: how many windows there were before, and why it closed. Taken as `&WindowInfo`.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::window::CloseReason;
+///
+/// #[derive(StreamRecord)]
+/// struct Reading { time: i64 }
+///
+/// fn pair(readings: &[Reading], info: &WindowInfo) {
+///     let full = info.reason() == CloseReason::Full;
+///     assert_eq!((readings.len(), full), if info.index() == 0 { (2, true) } else { (1, false) });
+/// }
+///
+/// let readings = [0, 1, 2].map(|time| Reading { time });
+/// let broker = MemoryBroker::new().read(Vec::from(readings));
+/// assert_eq!(Mill::new(pair).window(Window::count(2)).run_blocking(broker)?.calls, 2);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct WindowInfo {
     index: u64,

@@ -20,6 +20,28 @@ pub enum Decoded<R> {
 /// Reads a record from the bytes of one message (a line, an array element, a Kafka value).
 ///
 /// A codec of one's own may read only the fields it needs. See [`JsonCodec`] for the default.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::BadCause;
+/// use watermill::broker::codec::{Decode, Decoded};
+///
+/// struct Number { value: i64 }
+///
+/// /// A number a line, as plain text.
+/// struct PlainText;
+///
+/// impl Decode<Number> for PlainText {
+///     fn decode(&self, bytes: &[u8]) -> Result<Decoded<Number>, BadCause> {
+///         let text = std::str::from_utf8(bytes).map_err(BadCause::NotUtf8)?;
+///         let value = text.trim().parse().map_err(|error| BadCause::Other(Box::new(error)))?;
+///         Ok(Decoded::Record(Number { value }))
+///     }
+/// }
+///
+/// assert!(matches!(PlainText.decode(b" 42 "), Ok(Decoded::Record(Number { value: 42 }))));
+/// assert!(PlainText.decode(b"no").is_err());
+/// ```
 pub trait Decode<R>: Send + Sync + 'static {
     /// Decodes one message.
     ///
@@ -74,6 +96,13 @@ pub struct JsonCodec;
 pub const EOS_MARK: &[u8] = br#"{"eos__": true}"#;
 
 /// Whether `bytes` are the EndOfStream mark, however it is spaced. Cheap for all that is not.
+///
+/// ```
+/// use watermill_core::broker::codec::is_eos_mark;
+///
+/// assert!(is_eos_mark(br#"{ "eos__" : true }"#));
+/// assert!(!is_eos_mark(br#"{"time": 1}"#));
+/// ```
 #[must_use]
 pub fn is_eos_mark(bytes: &[u8]) -> bool {
     let mut rest = trim_start(bytes);
