@@ -84,8 +84,8 @@ fn results_go_to_the_sink_before_they_pile_up() {
     let mill = Mill::new(|_: &Left, out: &mut Out<Counted>| out.extend((0..EACH).map(Counted::new)));
     let report = mill.run_blocking(MemoryBroker::new().read::<Left>(lefts).and(files)).unwrap();
     assert_eq!(report.results, (EACH * MASTERS) as u64);
-    // A few batches wait for the writer, of six thousand at most.
-    assert!(MOST.load(Ordering::Relaxed) < 60_000, "{MOST:?}");
+    // What waits for the writer is bounded, and so is what is collected for it.
+    assert!(MOST.load(Ordering::Relaxed) < 100_000, "{MOST:?}");
 }
 
 #[test]

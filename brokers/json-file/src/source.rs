@@ -15,8 +15,9 @@ use crate::decode::{CountedBatch, Decoder};
 use crate::failure::failure;
 use crate::shared::Subscription;
 
-/// How many chunks of a stream are read, decoded or waiting to be taken at once.
-const IN_FLIGHT: usize = 3;
+/// How many chunks of a stream are read, decoded or waiting to be taken at once: with half as many, the walk and the jobs wait for each
+/// other now and then.
+const IN_FLIGHT: usize = 6;
 
 /// What a job sends: its place in the order, and what became of its chunk (`None` behind the last one).
 type Outcome<R> = (u64, Result<Option<CountedBatch<R>>, BrokerError>);
