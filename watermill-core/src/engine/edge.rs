@@ -18,7 +18,7 @@ use super::check::describe;
 use super::matching::{Also, Matching};
 use super::point::point;
 use super::span::Span;
-use super::tape::Tape;
+use super::tape::{Tape, advance, find};
 use crate::joined::Joined;
 use crate::key::{KeyExpr, KeyValue};
 use crate::record::StreamRecord;
@@ -297,35 +297,6 @@ where
             Kept::ByKeys(index) => span.set_picks(
                 index.find(record, |at| right.get(at)).filter(|at| of(at).is_some_and(|k| k == key)),
             ),
-        }
-    }
-}
-
-/// The first index from `from` on whose record is `past`; `None` when there is no such record, or one before it
-/// of which that cannot be said.
-#[inline]
-fn find<'t, R>(records: &'t [R], from: usize, past: impl Fn(&'t R) -> Option<bool>) -> Option<usize> {
-    for (index, record) in records.get(from..)?.iter().enumerate() {
-        if past(record)? {
-            return Some(from + index);
-        }
-    }
-    None
-}
-
-/// The first position from `from` on whose record is `past`, and whether there was one on the tape.
-fn advance<'t, R>(tape: &'t Tape<R>, from: u64, mut past: impl FnMut(&'t R) -> bool) -> (u64, bool) {
-    let mut position = from;
-    loop {
-        let rest = tape.rest(position);
-        if rest.is_empty() {
-            return (position, false);
-        }
-        for record in rest {
-            if past(record) {
-                return (position, true);
-            }
-            position += 1;
         }
     }
 }

@@ -250,3 +250,40 @@ impl<R> Tape<R> {
         self.lent + self.segments.iter().map(of).sum::<u64>()
     }
 }
+
+/// The first index from `from` on whose record is `past`; `None` when there is no such record, or one before it
+/// of which that cannot be said.
+#[inline]
+pub(super) fn find<'t, R>(
+    records: &'t [R],
+    from: usize,
+    past: impl Fn(&'t R) -> Option<bool>,
+) -> Option<usize> {
+    for (index, record) in records.get(from..)?.iter().enumerate() {
+        if past(record)? {
+            return Some(from + index);
+        }
+    }
+    None
+}
+
+/// The first position from `from` on whose record is `past`, and whether there was one on the tape.
+pub(super) fn advance<'t, R>(
+    tape: &'t Tape<R>,
+    from: u64,
+    mut past: impl FnMut(&'t R) -> bool,
+) -> (u64, bool) {
+    let mut position = from;
+    loop {
+        let rest = tape.rest(position);
+        if rest.is_empty() {
+            return (position, false);
+        }
+        for record in rest {
+            if past(record) {
+                return (position, true);
+            }
+            position += 1;
+        }
+    }
+}

@@ -97,7 +97,7 @@ impl<'de> Reader<'de> {
     }
 
     #[inline]
-    fn expect(&mut self, token: u8) -> Plain<()> {
+    fn token(&mut self, token: u8) -> Plain<()> {
         if self.next_token()? != token {
             return Err(Unusual);
         }
@@ -196,21 +196,21 @@ impl<'de> Reader<'de> {
 
     #[inline]
     fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Plain<V::Value> {
-        self.expect(b'{')?;
+        self.token(b'{')?;
         self.nested(|reader| {
             let value = visitor.visit_map(Inside { reader, first: true })?;
             // The visitor has seen that there is no more, or does not care.
-            reader.expect(b'}')?;
+            reader.token(b'}')?;
             Ok(value)
         })
     }
 
     #[inline]
     fn sequence<V: Visitor<'de>>(&mut self, visitor: V) -> Plain<V::Value> {
-        self.expect(b'[')?;
+        self.token(b'[')?;
         self.nested(|reader| {
             let value = visitor.visit_seq(Inside { reader, first: true })?;
-            reader.expect(b']')?;
+            reader.token(b']')?;
             Ok(value)
         })
     }
@@ -266,7 +266,7 @@ impl<'de> MapAccess<'de> for Inside<'_, 'de> {
             return Ok(None);
         }
         let key = self.reader.string()?;
-        self.reader.expect(b':')?;
+        self.reader.token(b':')?;
         seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
     }
 
