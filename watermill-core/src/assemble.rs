@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::broker::{AnySink, AnySource, Committer, Position};
+use crate::clock::Clock;
 use crate::engine::lane::{CommitEvery, LaneRun, Port};
 use crate::engine::walk::{Limits, Walk, WalkEdge, WalkNode};
 use crate::engine::{MakeNode, NodeParts};
@@ -23,6 +24,7 @@ pub(crate) struct Assembly<'a> {
     pub(crate) injected: &'a Injections,
     pub(crate) limits: Limits,
     pub(crate) commits: CommitEvery,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) make_master: MakeNode,
     /// For each node what is done with its bad records.
     pub(crate) on_bad: Vec<OnBad>,
@@ -107,6 +109,7 @@ impl Assembly<'_> {
             committer,
             commits: self.commits,
             steering: Arc::clone(steering),
+            clock: Arc::clone(&self.clock),
         })
     }
 }

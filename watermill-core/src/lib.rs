@@ -4,6 +4,7 @@
 
 mod assemble;
 pub mod broker;
+pub mod clock;
 mod engine;
 pub mod error;
 mod explain;

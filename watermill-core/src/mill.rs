@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use crate::assemble::{Assembly, OpenWindow};
 use crate::broker::{Broker, Position, Session};
+use crate::clock::{Clock, SystemClock};
 use crate::engine::lane::{CommitEvery, abort};
 use crate::engine::make_node;
 use crate::engine::walk::Limits;
@@ -74,6 +75,7 @@ pub struct Mill<M> {
     on_bad: HashMap<TypeId, OnBad>,
     limits: Limits,
     commits: CommitEvery,
+    clock: Arc<dyn Clock>,
     mistakes: Vec<String>,
     /// Whether a progress bar is shown; without the feature `progress`, of no consequence.
     progress: bool,
@@ -135,6 +137,7 @@ impl<M: StreamRecord> Mill<M> {
             on_bad: HashMap::new(),
             limits: Limits { max_group: DEFAULT_MAX_GROUP, budget: DEFAULT_MEMORY_BUDGET },
             commits: CommitEvery::default(),
+            clock: Arc::new(SystemClock::new()),
             mistakes: Vec::new(),
             progress: true,
             master: PhantomData,
@@ -234,6 +237,30 @@ impl<M: StreamRecord> Mill<M> {
             self.mistakes.push("`commit_after_calls(0)` would commit without end".to_owned());
         }
         self.commits.calls = Some(calls.max(1));
+        self
+    }
+
+    /// What the mill takes for time; the default is [`SystemClock`]. Tests and simulations give a
+    /// [`ManualClock`](crate::clock::ManualClock).
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// use std::time::{Duration, SystemTime};
+    /// use watermill::clock::ManualClock;
+    /// use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
+    /// let report = Mill::new(|_: &Reading| ())
+    ///     .clock(clock.clone())
+    ///     .run_blocking(MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]))?;
+    /// // Nobody moved it.
+    /// assert_eq!(report.elapsed, Duration::ZERO);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
         self
     }
 
@@ -433,6 +460,7 @@ impl<M: StreamRecord> Mill<M> {
             injected: &self.injected,
             limits: self.limits,
             commits: self.commits,
+            clock: Arc::clone(&self.clock),
             make_master: make_node::<M>,
             on_bad: plan.nodes.iter().map(|node| policy(node.record)).collect(),
         }

@@ -1,6 +1,6 @@
 //! Testing one's own functions: a mill that is fed record by record.
 //!
-//! [`TestMill`] runs a mill without a broker, a file or a clock. Feed records, let it run until it waits, look at the results, at what
+//! [`TestMill`] runs a mill without a broker or a file, and its clock stands still until it is moved. Feed records, let it run until it waits, look at the results, at what
 //! was skipped and unmatched, and at the position that each stream would commit.
 //!
 //! ```
@@ -46,9 +46,11 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
+use std::time::{Duration, SystemTime};
 
 use crate::broker::feed::{Feed, lock, make_feed};
 use crate::broker::{BoxFuture, Checkpoint, Committer};
+use crate::clock::{Clock, ManualClock};
 use crate::error::{BrokerError, RunError};
 use crate::handle::Control;
 use crate::mill::Mill;
@@ -71,6 +73,7 @@ pub struct TestMill {
     control: Arc<Control>,
     streams: Vec<Stream>,
     ports: Vec<(RecordType, Box<dyn Any + Send>)>,
+    clock: ManualClock,
     report: Option<RunReport>,
 }
 
@@ -90,6 +93,8 @@ impl TestMill {
     /// # Errors
     /// [`RunError::Build`]: what is wrong with the mill.
     pub fn new<M: StreamRecord>(mill: Mill<M>) -> Result<Self, RunError> {
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
+        let mill = mill.clock(clock.clone());
         let plan = mill.plan()?;
         let control = Arc::new(Control::with_details());
         let mut streams = Vec::new();
@@ -135,7 +140,7 @@ impl TestMill {
                 }),
             }
         };
-        Ok(Self { run: Some(Box::pin(run)), runtime, control, streams, ports, report: None })
+        Ok(Self { run: Some(Box::pin(run)), runtime, control, streams, ports, clock, report: None })
     }
 
     /// Adds a record to the stream of its type. Ignored when the mill has no such stream.
@@ -195,6 +200,30 @@ impl TestMill {
                 Ok(State::Waiting(self.control.watch().waiting_for.clone().unwrap_or_default()))
             }
         }
+    }
+
+    /// Moves the time of the mill on. It stands still otherwise, and starts at the Unix epoch.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use std::time::{Duration, SystemTime};
+    /// # use watermill::prelude::*;
+    /// # use watermill::testing::TestMill;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// let mut test = TestMill::new(Mill::new(|_: &Reading| ()))?;
+    /// test.advance(Duration::from_secs(5));
+    /// assert_eq!(test.now(), SystemTime::UNIX_EPOCH + Duration::from_secs(5));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    pub fn advance(&mut self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// The time of the mill.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.clock.now()
     }
 
     /// Takes the results of type `R` that were written since the last time.

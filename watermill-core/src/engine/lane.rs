@@ -5,10 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
+use super::node::Loaded;
 use super::walk::{Step, Walk, WalkEnd};
-use crate::broker::{BoxFuture, Checkpoint, Committer};
+use crate::broker::{Checkpoint, Committer};
+use crate::clock::Clock;
 use crate::error::{BoxError, RunError};
 use crate::function::{AnyOutlet, Called, Control, OutRef, Slot, Stage, panicked};
 use crate::handle::Control as Steering;
@@ -40,14 +42,14 @@ impl Default for CommitEvery {
 
 /// When to look at the clock again: reading it costs as much as a small call.
 struct Looks {
-    last: Instant,
+    last: SystemTime,
     between: u32,
     left: u32,
 }
 
 impl Looks {
-    fn new() -> Self {
-        Self { last: Instant::now(), between: 1, left: 1 }
+    fn new(now: SystemTime) -> Self {
+        Self { last: now, between: 1, left: 1 }
     }
 
     /// Counts calls; says whether it is time to look.
@@ -56,18 +58,25 @@ impl Looks {
         self.left == 0
     }
 
-    fn looked(&mut self) {
-        let now = Instant::now();
-        let slow = now - self.last > TIME_BETWEEN_LOOKS;
+    fn looked(&mut self, now: SystemTime) {
+        let slow = elapsed(self.last, now) > TIME_BETWEEN_LOOKS;
         self.between =
             if slow { (self.between / 2).max(1) } else { (self.between * 2).min(CALLS_BETWEEN_LOOKS) };
         (self.last, self.left) = (now, self.between);
     }
 }
 
+/// What ended a wait.
+enum Woken {
+    Loaded(Loaded),
+    /// The time has come that the walk wanted to be woken at.
+    Deadline,
+    Stopped,
+}
+
 /// What was done since the last commit.
 struct Since {
-    last: Instant,
+    last: SystemTime,
     calls: u64,
     /// Something was read.
     read: bool,
@@ -92,6 +101,7 @@ pub(crate) struct LaneRun {
     pub(crate) committer: Box<dyn Committer>,
     pub(crate) commits: CommitEvery,
     pub(crate) steering: Arc<Steering>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl LaneRun {
@@ -110,7 +120,7 @@ impl LaneRun {
 
     /// Walks to the end.
     pub(crate) async fn run(mut self) -> Result<RunReport, RunError> {
-        let started = Instant::now();
+        let started = self.clock.now();
         tracing::info!(target: "watermill", inputs = self.walk.nodes.len(), outputs = self.ports.len(), "walk begins");
         match unwinding(self.walk_all()).await {
             Ok((calls, end)) => {
@@ -146,9 +156,11 @@ impl LaneRun {
 
     async fn walk_all(&mut self) -> Result<(u64, EndReason), RunError> {
         let mut calls = 0_u64;
-        let mut looks = Looks::new();
+        let now = self.clock.now();
+        let mut looks = Looks::new(now);
+        self.walk.set_now(now);
         let mut progress = 0;
-        let mut since = Since { last: Instant::now(), calls: 0, read: false };
+        let mut since = Since { last: now, calls: 0, read: false };
         let out_params: Vec<usize> = self.ports.iter().filter_map(|port| port.param).collect();
         loop {
             let until_commit = self.commits.calls.map(|enough| enough.saturating_sub(calls - since.calls));
@@ -177,7 +189,9 @@ impl LaneRun {
                     let enough = self.commits.calls.is_some_and(|enough| calls - since.calls >= enough);
                     let stop = self.steering.should_stop();
                     if looks.count(made) || enough || stop || self.many_results(&out_params) {
-                        looks.looked();
+                        let now = self.clock.now();
+                        looks.looked(now);
+                        self.walk.set_now(now);
                         self.hand_over(FLUSH_AT).await?;
                         self.commit_when_due(calls, &mut since).await?;
                         if stop {
@@ -189,14 +203,14 @@ impl LaneRun {
                     self.hand_over(1).await?;
                     self.commit_when_due(calls, &mut since).await?;
                     self.publish(calls, progress, Some(node));
-                    let loaded = {
-                        let load = self.walk.nodes[node].node.load();
-                        match or_stop(load, &self.steering).await {
-                            Some(loaded) => loaded?,
-                            None => return Ok((calls, EndReason::Stopped)),
-                        }
-                    };
+                    let woken = self.wait(node).await?;
                     self.steering.publish(|watch| watch.waiting_for = None);
+                    self.walk.set_now(self.clock.now());
+                    let loaded = match woken {
+                        Woken::Loaded(loaded) => loaded,
+                        Woken::Deadline => continue,
+                        Woken::Stopped => return Ok((calls, EndReason::Stopped)),
+                    };
                     progress += loaded.progress;
                     since.read = true;
                     tracing::trace!(
@@ -219,6 +233,27 @@ impl LaneRun {
                 }
             }
         }
+    }
+
+    /// Waits for records of this stream, for the time at which the walk wants to be woken, or for a request to stop.
+    async fn wait(&mut self, node: usize) -> Result<Woken, RunError> {
+        let deadline = self.walk.deadline(node);
+        let mut load = self.walk.nodes[node].node.load();
+        let mut stopped = pin!(self.steering.stopped());
+        let mut timer = deadline.map(|at| self.clock.sleep_until(at));
+        poll_fn(|context| {
+            if let Poll::Ready(loaded) = load.as_mut().poll(context) {
+                return Poll::Ready(loaded.map(Woken::Loaded));
+            }
+            if stopped.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(Woken::Stopped));
+            }
+            match &mut timer {
+                Some(timer) => timer.as_mut().poll(context).map(|()| Ok(Woken::Deadline)),
+                None => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// Whether so many results wait in a result stream that they should go to the sink.
@@ -283,10 +318,10 @@ impl LaneRun {
     async fn commit_when_due(&mut self, calls: u64, since: &mut Since) -> Result<(), RunError> {
         let new = calls - since.calls;
         let due = self.commits.calls.is_some_and(|enough| new >= enough)
-            || ((new > 0 || since.read) && since.last.elapsed() >= self.commits.time);
+            || ((new > 0 || since.read) && elapsed(since.last, self.clock.now()) >= self.commits.time);
         if due {
             self.commit(false).await?;
-            *since = Since { last: Instant::now(), calls, read: false };
+            *since = Since { last: self.clock.now(), calls, read: false };
         }
         Ok(())
     }
@@ -352,7 +387,7 @@ impl LaneRun {
             .collect()
     }
 
-    fn report(&self, calls: u64, end: EndReason, started: Instant) -> RunReport {
+    fn report(&self, calls: u64, end: EndReason, started: SystemTime) -> RunReport {
         let outputs: Vec<OutputReport> = self
             .ports
             .iter()
@@ -364,7 +399,7 @@ impl LaneRun {
             results: outputs.iter().map(|output| output.records).sum(),
             outputs,
             calls,
-            elapsed: started.elapsed(),
+            elapsed: elapsed(started, self.clock.now()),
             end,
         }
     }
@@ -396,14 +431,7 @@ async fn unwinding<T>(walk: impl Future<Output = Result<T, RunError>>) -> Result
     .await
 }
 
-/// Waits for `future`, or for a request to stop: then `None`.
-async fn or_stop<T>(mut future: BoxFuture<'_, T>, steering: &Steering) -> Option<T> {
-    let mut stopped = pin!(steering.stopped());
-    poll_fn(|context| {
-        if let Poll::Ready(value) = future.as_mut().poll(context) {
-            return Poll::Ready(Some(value));
-        }
-        stopped.as_mut().poll(context).map(|()| None)
-    })
-    .await
+/// How much time lies between the two.
+fn elapsed(from: SystemTime, to: SystemTime) -> Duration {
+    to.duration_since(from).unwrap_or_default()
 }

@@ -1,6 +1,8 @@
 //! The walk: one master after the other through the join tree. Plain synchronous code; when a stream has to be read first, it
 //! says which one and is called again.
 
+use std::time::SystemTime;
+
 use super::ahead::{Ahead, Run};
 use super::any_edge::{AnyEdge, Seek};
 use super::keep::Keep;
@@ -166,6 +168,8 @@ pub(crate) struct Walk {
     pub(super) deep: bool,
     /// The function takes one master and one inner join, so that calls can be made many at a time.
     plain: bool,
+    /// The time, as the lane saw it last: whenever it has waited, and now and then between calls.
+    pub(super) now: SystemTime,
 }
 
 pub(super) struct WindowState {
@@ -211,7 +215,19 @@ impl Walk {
             done: None,
             deep,
             plain,
+            now: SystemTime::UNIX_EPOCH,
         }
+    }
+
+    /// Tells the time: before the first step, after every wait, and now and then between calls.
+    pub(crate) fn set_now(&mut self, now: SystemTime) {
+        self.now = now;
+    }
+
+    /// When the walk wants to be called again at the latest, if no record of the stream at `node`, which it waits for, comes
+    /// before.
+    pub(crate) fn deadline(&self, _node: usize) -> Option<SystemTime> {
+        None
     }
 
     /// Prepares the next call in `stage`, or makes some itself, but not more than `most`.
