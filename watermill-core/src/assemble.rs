@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::{AnySink, AnySource, Committer, Position};
 use crate::clock::Clock;
-use crate::engine::lane::{CommitEvery, LaneRun, Port};
+use crate::engine::lane::{LaneParts, LaneRun, Port, Settings, Stages, Work};
 use crate::engine::walk::{Limits, Walk, WalkEdge, WalkNode};
 use crate::engine::{MakeNode, NodeParts};
 use crate::function::{AnyFunction, Injections, ParamNeeds};
@@ -23,14 +23,16 @@ pub(crate) struct Assembly<'a> {
     pub(crate) function: &'a dyn AnyFunction,
     pub(crate) injected: &'a Injections,
     pub(crate) limits: Limits,
-    pub(crate) commits: CommitEvery,
+    pub(crate) settings: &'a Settings,
+    /// How calls are made that do not wait for each other, and how many.
+    pub(crate) work: Option<(Work, usize)>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) make_master: MakeNode,
     /// For each node what is done with its bad records.
     pub(crate) on_bad: Vec<OnBad>,
 }
 
-impl Assembly<'_> {
+impl<'a> Assembly<'a> {
     /// One lane; `None` when a source or sink is of another type than the one it was asked for.
     pub(crate) fn lane(
         &self,
@@ -40,7 +42,7 @@ impl Assembly<'_> {
         committer: Box<dyn Committer>,
         window: Option<OpenWindow>,
         steering: &Arc<Control>,
-    ) -> Option<LaneRun> {
+    ) -> Option<LaneRun<'a>> {
         let plan = self.plan;
         let windowed = window.is_some();
         let (window, window_check) = match window {
@@ -88,7 +90,8 @@ impl Assembly<'_> {
                 edge.slot,
             ));
         }
-        let stage = self.function.stage(&ParamNeeds { values: self.injected, names: &plan.names })?;
+        let needs = ParamNeeds { values: self.injected, names: &plan.names };
+        let stages = Stages { function: self.function, needs };
         let mut ports = Vec::with_capacity(plan.ports.len());
         for (port, sink) in plan.ports.iter().zip(sinks) {
             ports.push(Port {
@@ -96,20 +99,23 @@ impl Assembly<'_> {
                 param: port.param,
                 outlet: (port.spec.outlet)(sink)?,
                 ended: false,
+                committed: 0,
             });
         }
         let kinds: Vec<_> = plan.params.iter().map(|param| param.kind.clone()).collect();
         steering.publish(|watch| watch.total = total);
-        Some(LaneRun {
+        Some(LaneRun::new(LaneParts {
             function: plan.function.clone(),
             windowed,
             walk: Walk::new(nodes, edges, &kinds, window, self.limits),
-            stage,
+            stages,
             ports,
+            acks: plan.acks(),
             committer,
-            commits: self.commits,
+            settings: self.settings,
+            work: self.work,
             steering: Arc::clone(steering),
             clock: Arc::clone(&self.clock),
-        })
+        }))
     }
 }

@@ -33,6 +33,10 @@ fn excerpt_part(excerpt: Option<&String>) -> String {
     excerpt.map(|text| format!(", text `{text}`")).unwrap_or_default()
 }
 
+fn waiting_part(stream: Option<&String>) -> String {
+    stream.map(|stream| format!(" while waiting for `{stream}`")).unwrap_or_default()
+}
+
 /// What is wrong with a bad record.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -332,6 +336,20 @@ pub enum RunError {
     /// A broker failed.
     #[error(transparent)]
     Broker(Box<BrokerError>),
+    /// Nothing was committed for as long as [`Mill::fail_without_commit`](crate::Mill::fail_without_commit) allows.
+    #[error(
+        "nothing was committed for {limit:?}{}: the run is stuck, or its input is quiet; a restart goes on from the last commit",
+        waiting_part(.waiting_for.as_ref())
+    )]
+    NoCommit {
+        /// How long it may take.
+        limit: std::time::Duration,
+        /// The stream that was waited for, if the run was not in a call.
+        waiting_for: Option<String>,
+    },
+    /// The run was given up, by [`MillHandle::abort`](crate::MillHandle::abort) or a second signal.
+    #[error("the run was given up; a restart goes on from the last commit")]
+    Aborted,
     /// The runtime of the run could not be started, or its thread is gone.
     #[error("the run cannot go on: {what}")]
     Runtime {

@@ -15,6 +15,7 @@ mod join_keys;
 mod join_with;
 mod joined;
 pub mod key;
+mod launch;
 mod mill;
 mod misuse;
 mod origin;
@@ -25,17 +26,22 @@ pub mod prelude;
 mod progress;
 pub mod record;
 mod report;
+mod retry;
+mod settings;
+#[cfg(feature = "signals")]
+mod signals;
 pub mod testing;
 pub mod window;
 
 pub use error::{BadCause, BadRecord, BuildError, BuildProblem, RunError};
 pub use group::{Group, GroupIter};
-pub use handle::{MillHandle, Watch};
+pub use handle::{MillControl, MillHandle, Watch};
 pub use join_with::JoinWith;
 pub use joined::Joined;
 pub use mill::{DEFAULT_MAX_GROUP, DEFAULT_MEMORY_BUDGET, Mill};
 pub use policy::OnBad;
 pub use report::{EndReason, InputReport, OutputReport, RunReport};
+pub use retry::{Backoff, OnError};
 
 /// A result whose error is a [`RunError`].
 pub type Result<T, E = RunError> = std::result::Result<T, E>;

@@ -4,17 +4,12 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
-use tracing::Instrument;
 
-use crate::assemble::{Assembly, OpenWindow};
-use crate::broker::{Broker, Position, Session};
+use crate::broker::Broker;
 use crate::clock::{Clock, SystemClock};
-use crate::engine::lane::{CommitEvery, abort};
-use crate::engine::make_node;
+use crate::engine::lane::Settings;
 use crate::engine::walk::Limits;
 use crate::error::{BuildError, RunError};
 use crate::function::{
@@ -68,17 +63,17 @@ pub const DEFAULT_MEMORY_BUDGET: u64 = 1 << 30;
 /// # Ok::<(), watermill::RunError>(())
 /// ```
 pub struct Mill<M> {
-    function: Box<dyn AnyFunction>,
+    pub(crate) function: Box<dyn AnyFunction>,
     joins: Vec<Arc<JoinSpec>>,
-    window: Option<Window<M>>,
-    injected: Injections,
-    on_bad: HashMap<TypeId, OnBad>,
-    limits: Limits,
-    commits: CommitEvery,
-    clock: Arc<dyn Clock>,
-    mistakes: Vec<String>,
+    pub(crate) window: Option<Window<M>>,
+    pub(crate) injected: Injections,
+    pub(crate) on_bad: HashMap<TypeId, OnBad>,
+    pub(crate) limits: Limits,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) mistakes: Vec<String>,
     /// Whether a progress bar is shown; without the feature `progress`, of no consequence.
-    progress: bool,
+    pub(crate) progress: bool,
     master: PhantomData<fn(&M)>,
 }
 
@@ -135,8 +130,8 @@ impl<M: StreamRecord> Mill<M> {
             window: None,
             injected: Injections::default(),
             on_bad: HashMap::new(),
-            limits: Limits { max_group: DEFAULT_MAX_GROUP, budget: DEFAULT_MEMORY_BUDGET },
-            commits: CommitEvery::default(),
+            limits: Limits { max_group: DEFAULT_MAX_GROUP, budget: DEFAULT_MEMORY_BUDGET, masters: u64::MAX },
+            settings: Settings::default(),
             clock: Arc::new(SystemClock::new()),
             mistakes: Vec::new(),
             progress: true,
@@ -222,24 +217,6 @@ impl<M: StreamRecord> Mill<M> {
         self
     }
 
-    /// Commits when this much time has passed since the last commit; the default is one second. Results and the positions of the
-    /// inputs become durable together, so that a restart goes on from the last commit.
-    #[must_use]
-    pub fn commit_every(mut self, time: Duration) -> Self {
-        self.commits.time = time;
-        self
-    }
-
-    /// Commits when the function was called this often since the last commit, beside [`commit_every`](Mill::commit_every).
-    #[must_use]
-    pub fn commit_after_calls(mut self, calls: u64) -> Self {
-        if calls == 0 {
-            self.mistakes.push("`commit_after_calls(0)` would commit without end".to_owned());
-        }
-        self.commits.calls = Some(calls.max(1));
-        self
-    }
-
     /// What the mill takes for time; the default is [`SystemClock`]. Tests and simulations give a
     /// [`ManualClock`](crate::clock::ManualClock).
     ///
@@ -307,13 +284,15 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     pub(crate) fn plan(&self) -> Result<Plan, BuildError> {
+        let mut mistakes = self.mistakes.clone();
+        mistakes.extend(self.misfits());
         Plan::new(
             &*self.function,
             RecordType::of::<M>(),
             &self.joins,
             &self.injected,
             self.window.is_some(),
-            &self.mistakes,
+            &mistakes,
         )
     }
 
@@ -346,127 +325,5 @@ impl<M: StreamRecord> Mill<M> {
     /// [`RunError`]: the mill cannot be built, or its thread cannot be started.
     pub fn start(self, broker: impl Broker) -> Result<MillHandle, RunError> {
         self.launch(Box::new(broker), Handle::try_current().ok(), Control::default())
-    }
-
-    fn launch(
-        self,
-        broker: Box<dyn Broker>,
-        runtime: Option<Handle>,
-        control: Control,
-    ) -> Result<MillHandle, RunError> {
-        let plan = self.plan()?;
-        let catalog = broker.catalog()?;
-        let window = self.window.as_ref().map(|window| window.text.as_str());
-        let job = plan.job(&catalog, broker.name(), window)?;
-        let control = Arc::new(control);
-        let (sender, done) = oneshot::channel();
-        let steering = Arc::clone(&control);
-        #[cfg(feature = "progress")]
-        let bar = if self.progress { crate::progress::start(&control, &plan.function) } else { None };
-        let task = move || {
-            let run = async {
-                let mut session = broker.open(&job).await?;
-                self.run_lanes(&plan, &mut *session, &steering).await
-            };
-            let result = match runtime {
-                Some(handle) => handle.block_on(run),
-                None => match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-                    Ok(runtime) => {
-                        let result = runtime.block_on(run);
-                        // A reader may be blocked by a pipe that nobody writes to; nothing waits for it.
-                        runtime.shutdown_background();
-                        result
-                    }
-                    Err(cause) => Err(RunError::Runtime {
-                        what: "its async runtime could not be started".to_owned(),
-                        cause: Box::new(cause),
-                    }),
-                },
-            };
-            #[cfg(feature = "progress")]
-            drop(bar);
-            // The one who waits may be gone; then nobody wants the result.
-            let _ = sender.send(result);
-        };
-        let thread =
-            std::thread::Builder::new().name("watermill".to_owned()).spawn(task).map_err(|cause| {
-                RunError::Runtime {
-                    what: "its thread could not be started".to_owned(),
-                    cause: Box::new(cause),
-                }
-            })?;
-        Ok(MillHandle { control, done, thread })
-    }
-
-    async fn run_lanes(
-        &self,
-        plan: &Plan,
-        session: &mut dyn Session,
-        steering: &Arc<Control>,
-    ) -> Result<RunReport, RunError> {
-        let assembly = self.assembly(plan);
-        let mut report: Option<RunReport> = None;
-        while let Some(lane) = session.next_lane().await? {
-            let mut outputs = session.outputs(&lane).await?;
-            let mut ended_outputs = Vec::new();
-            let from: Vec<Option<Position>> = match outputs.resume {
-                Some(checkpoint) if checkpoint.finished => {
-                    tracing::info!(target: "watermill", function = %plan.function, "an earlier run has ended this mill");
-                    let ended = RunReport::ended_before(&plan.function);
-                    match &mut report {
-                        None => report = Some(ended),
-                        Some(sum) => sum.add(ended),
-                    }
-                    continue;
-                }
-                Some(checkpoint) => {
-                    ended_outputs = checkpoint.ended_outputs;
-                    checkpoint.positions.into_iter().map(Some).collect()
-                }
-                None => vec![None; plan.nodes.len()],
-            };
-            let sources = match session.sources(&lane, &from).await {
-                Ok(sources) => sources,
-                Err(error) => {
-                    abort(&mut *outputs.committer).await;
-                    return Err(error.into());
-                }
-            };
-            let run =
-                assembly.lane(sources, &from, outputs.sinks, outputs.committer, self.open_window(), steering);
-            let mut run = run.ok_or_else(|| RunError::Runtime {
-                what: "a source or sink is of another type than the one it was asked for".to_owned(),
-                cause: "the broker breaks its contract".into(),
-            })?;
-            run.go_on(&ended_outputs);
-            let span = tracing::info_span!(target: "watermill", "lane", function = %plan.function, lane = lane.index);
-            let lane_report = run.run().instrument(span).await?;
-            match &mut report {
-                None => report = Some(lane_report),
-                Some(sum) => sum.add(lane_report),
-            }
-        }
-        report.ok_or_else(|| RunError::Runtime {
-            what: "there was nothing to walk".to_owned(),
-            cause: "the broker handed out no lane".into(),
-        })
-    }
-
-    pub(crate) fn assembly<'a>(&'a self, plan: &'a Plan) -> Assembly<'a> {
-        let policy = |record: RecordType| self.on_bad.get(&record.id()).copied().unwrap_or_default();
-        Assembly {
-            plan,
-            function: &*self.function,
-            injected: &self.injected,
-            limits: self.limits,
-            commits: self.commits,
-            clock: Arc::clone(&self.clock),
-            make_master: make_node::<M>,
-            on_bad: plan.nodes.iter().map(|node| policy(node.record)).collect(),
-        }
-    }
-
-    pub(crate) fn open_window(&self) -> Option<OpenWindow> {
-        self.window.as_ref().map(|window| (window.open(), window.check()))
     }
 }

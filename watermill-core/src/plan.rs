@@ -92,6 +92,12 @@ impl Plan {
         BuildError { function: self.function.clone(), problem: Box::new(problem), fix: fix.into() }
     }
 
+    /// The parameters that are `Ack`s.
+    pub(crate) fn acks(&self) -> Vec<usize> {
+        let acks = self.params.iter().enumerate().filter(|(_, spec)| matches!(spec.kind, ParamKind::Ack(_)));
+        acks.map(|(param, _)| param).collect()
+    }
+
     /// Finds every stream in the catalog of a broker.
     pub(crate) fn job(
         &self,
@@ -320,6 +326,7 @@ impl Builder {
                 ParamKind::Inject { .. }
                 | ParamKind::Meta { .. }
                 | ParamKind::Out(_)
+                | ParamKind::Ack(_)
                 | ParamKind::WindowInfo => {}
             }
             names.push(parts);
@@ -345,13 +352,13 @@ impl Builder {
         self.error(problem, "leave one of them out")
     }
 
-    /// The result streams: what is returned first, then the `Out`s.
+    /// The result streams: what is returned first, then the `Out`s and `Ack`s.
     fn ports(&self, function: &dyn AnyFunction, params: &[ParamSpec]) -> Result<Vec<PlanPort>, BuildError> {
         let mut ports: Vec<PlanPort> =
             function.returns().map(|spec| PlanPort { spec, param: None }).into_iter().collect();
         let mut seen: HashMap<_, ()> = ports.iter().map(|port| (port.spec.record, ())).collect();
         for (param, spec) in params.iter().enumerate() {
-            if let ParamKind::Out(port) = &spec.kind {
+            if let ParamKind::Out(port) | ParamKind::Ack(port) = &spec.kind {
                 if seen.insert(port.record, ()).is_some() {
                     return Err(self.twice(param, spec));
                 }

@@ -2,7 +2,7 @@
 
 pub use crate::broker::memory::{Collected, MemoryBroker};
 pub use crate::broker::{Broker, BrokerExt};
-pub use crate::function::{Flow, Inject, Meta, Out};
+pub use crate::function::{Ack, Flow, Inject, Meta, Out};
 pub use crate::group::Group;
 pub use crate::join_with::JoinWith;
 pub use crate::joined::Joined;

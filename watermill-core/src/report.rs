@@ -36,8 +36,17 @@ pub struct RunReport {
     pub outputs: Vec<OutputReport>,
     /// How many results were written, over all result streams.
     pub results: u64,
-    /// How often the function was called.
+    /// How often the function was called, attempts that failed and were made again not counted.
     pub calls: u64,
+    /// How many attempts were made again: see [`OnError::retry`](crate::OnError::retry).
+    #[serde(default)]
+    pub retries: u64,
+    /// How many calls failed for good and were left out: see [`OnError::skip`](crate::OnError::skip).
+    #[serde(default)]
+    pub given_up: u64,
+    /// How many commits were made.
+    #[serde(default)]
+    pub commits: u64,
     /// How long the run took.
     pub elapsed: Duration,
     /// Why it ended.
@@ -53,6 +62,9 @@ impl RunReport {
             outputs: Vec::new(),
             results: 0,
             calls: 0,
+            retries: 0,
+            given_up: 0,
+            commits: 0,
             elapsed: Duration::ZERO,
             end: EndReason::EndedBefore,
         }
@@ -73,6 +85,9 @@ impl RunReport {
         }
         self.results += other.results;
         self.calls += other.calls;
+        self.retries += other.retries;
+        self.given_up += other.given_up;
+        self.commits += other.commits;
         self.elapsed = self.elapsed.max(other.elapsed);
     }
 }
@@ -122,6 +137,16 @@ pub enum EndReason {
     Function,
     /// The run was asked to stop.
     Stopped,
+    /// A signal asked the program to end: [`Mill::stop_on_signals`](crate::Mill::stop_on_signals).
+    Signal,
+    /// No record came for as long as [`Mill::stop_when_idle`](crate::Mill::stop_when_idle) says.
+    Idle,
+    /// It ran for as long as [`Mill::stop_after`](crate::Mill::stop_after) says.
+    Lifetime,
+    /// It made as many commits as [`Mill::stop_after_commits`](crate::Mill::stop_after_commits) says.
+    Commits,
+    /// As many masters are done with as [`Mill::stop_after_records`](crate::Mill::stop_after_records) says.
+    Records,
     /// An earlier run has come to the end; there was nothing to do.
     EndedBefore,
 }
@@ -133,6 +158,11 @@ impl fmt::Display for EndReason {
             Self::InputEnded { stream, marked: false } => write!(f, "end of {stream}"),
             Self::Function => f.write_str("ended by the function"),
             Self::Stopped => f.write_str("stopped"),
+            Self::Signal => f.write_str("stopped by a signal"),
+            Self::Idle => f.write_str("no record came for a while"),
+            Self::Lifetime => f.write_str("its lifetime is over"),
+            Self::Commits => f.write_str("as many commits as were asked for"),
+            Self::Records => f.write_str("as many records as were asked for"),
             Self::EndedBefore => f.write_str("an earlier run has come to the end"),
         }
     }
@@ -148,6 +178,9 @@ impl fmt::Display for RunReport {
             "{}: {} calls, {} results in {seconds:.3} s ({rate:.0} records/s), {}",
             self.function, self.calls, self.results, self.end
         )?;
+        if self.retries + self.given_up > 0 {
+            writeln!(f, "  {} attempts repeated, {} calls given up", self.retries, self.given_up)?;
+        }
         let width = self.inputs.iter().map(|input| input.stream.len()).max().unwrap_or(0).max(6);
         write!(
             f,

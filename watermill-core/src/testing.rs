@@ -62,6 +62,8 @@ use crate::report::{InputReport, RunReport};
 pub enum State {
     /// It waits for the next record of this stream, or for its end.
     Waiting(String),
+    /// It reads no more until one of so many calls is finished by its `Ack`.
+    Unfinished(u64),
     /// It has ended.
     Ended,
 }
@@ -186,7 +188,7 @@ impl TestMill {
         let result = self.runtime.block_on(poll_fn(|context| match run.as_mut().poll(context) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             // Pending for a record is the end of this step; pending for anything else (a timer of an async function) is not.
-            Poll::Pending if control.watch().waiting_for.is_some() => Poll::Ready(None),
+            Poll::Pending if control.watch().parked => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }));
         match result {
@@ -197,7 +199,11 @@ impl TestMill {
             Some(Err(error)) => Err(error),
             None => {
                 self.run = Some(run);
-                Ok(State::Waiting(self.control.watch().waiting_for.clone().unwrap_or_default()))
+                let watch = self.control.watch();
+                Ok(match &watch.waiting_for {
+                    Some(stream) => State::Waiting(stream.clone()),
+                    None => State::Unfinished(watch.unfinished),
+                })
             }
         }
     }

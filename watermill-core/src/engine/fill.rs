@@ -170,8 +170,11 @@ impl Walk {
         Step::Call
     }
 
-    /// Empties the window after its call.
-    pub(super) fn clear_window(&mut self, stage: &mut dyn Stage) {
+    /// Empties a stage after the call of a window.
+    pub(crate) fn clear(&mut self, stage: &mut dyn Stage) {
+        if self.window.is_none() {
+            return;
+        }
         self.nodes[0].node.clear_window(stage.master());
         for edge in &self.edges {
             if let Some((param, part)) = edge.slot
@@ -180,6 +183,10 @@ impl Walk {
                 edge.edge.clear(joined.as_any(), part);
             }
         }
+    }
+
+    /// Begins anew after the call of a window.
+    pub(super) fn reset_window(&mut self) {
         for node in &mut self.nodes {
             node.window_start = None;
             node.node.take_back();

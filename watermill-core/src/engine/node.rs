@@ -15,6 +15,8 @@ use crate::record::StreamRecord;
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Loaded {
     pub(crate) progress: u64,
+    /// How many records came, bad ones included.
+    pub(crate) records: usize,
 }
 
 /// A stream whose type the walk does not know.
@@ -297,7 +299,8 @@ impl<R: StreamRecord> AnyNode for Node<R> {
     fn load(&mut self) -> BoxFuture<'_, Result<Loaded, RunError>> {
         Box::pin(async move {
             let batch = self.source.next().await?;
-            let loaded = Loaded { progress: batch.progress };
+            let records = batch.records.len() + batch.faults.len();
+            let loaded = Loaded { progress: batch.progress, records };
             self.admit(batch);
             Ok(loaded)
         })

@@ -11,7 +11,7 @@ use super::marks::Marks;
 use super::node::AnyNode;
 use super::span::{Span, SpanTable};
 use super::tape::Bookmark;
-use crate::error::{BadCause, BadRecord, RunError};
+use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
 use crate::function::{CallResult, ParamKind, Stage};
 use crate::window::{AnyWindow, CloseReason};
 
@@ -142,6 +142,8 @@ pub(crate) enum WalkEnd {
     MasterEnded,
     /// This stream has ended, and nothing more can match.
     RightEnded(usize),
+    /// As many masters are done with as were asked for; there may be more.
+    Enough,
 }
 
 /// Why the record under consideration cannot be decided yet.
@@ -185,6 +187,8 @@ pub(super) struct WindowState {
 /// Bounds on what a walk may hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
+    /// So many masters are walked at most.
+    pub(crate) masters: u64,
     pub(crate) max_group: u64,
     pub(crate) budget: u64,
 }
@@ -217,6 +221,18 @@ impl Walk {
             plain,
             now: SystemTime::UNIX_EPOCH,
         }
+    }
+
+    /// The stage of the next step is another one than that of the last.
+    pub(crate) fn other_stage(&mut self) {
+        for edge in &mut self.edges {
+            edge.filled = None;
+        }
+    }
+
+    /// Masters are in a window that is not closed yet.
+    pub(crate) fn in_window(&self) -> bool {
+        self.window.as_ref().is_some_and(|window| window.count > 0 && !window.called)
     }
 
     /// Tells the time: before the first step, after every wait, and now and then between calls.
@@ -271,12 +287,14 @@ impl Walk {
                 self.done = Some(end);
                 Ok(Step::Done(end))
             }
+            Found::Enough => Ok(Step::Done(WalkEnd::Enough)),
         }
     }
 
     fn step_window(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
         if self.window.as_ref().is_some_and(|window| window.called) {
-            self.clear_window(stage);
+            self.clear(stage);
+            self.reset_window();
         }
         loop {
             let found = self.find_master()?;
@@ -301,6 +319,7 @@ impl Walk {
                     }
                 }
                 Found::Need(node) => return self.need(node),
+                Found::Enough => return Ok(Step::Done(WalkEnd::Enough)),
                 Found::Done(end) if window.count == 0 => {
                     self.done = Some(end);
                     return Ok(Step::Done(end));
@@ -317,6 +336,9 @@ impl Walk {
         }
         loop {
             let position = self.next;
+            if position >= self.limits.masters {
+                return Ok(Found::Enough);
+            }
             if position >= self.nodes[0].node.end() {
                 if self.nodes[0].node.ended() {
                     return Ok(Found::Done(WalkEnd::MasterEnded));
@@ -477,6 +499,15 @@ impl Walk {
         self.next
     }
 
+    /// The record that the call being made is for: the first one of a window.
+    pub(crate) fn call_record(&self) -> RecordPlace {
+        let master = &self.nodes[0];
+        match master.window_start.as_ref().and_then(|start| start.place.as_ref()) {
+            Some(place) => place.clone(),
+            None => master.node.place(self.next.saturating_sub(1)),
+        }
+    }
+
     /// Where the masters of the call being made stand: the first one of a window.
     pub(crate) fn call_place(&self) -> (u64, String) {
         let master = &self.nodes[0];
@@ -490,6 +521,7 @@ impl Walk {
 
 enum Found {
     Master(u64),
+    Enough,
     Need(usize),
     Done(WalkEnd),
 }

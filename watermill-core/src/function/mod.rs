@@ -16,6 +16,7 @@
 //!
 //! Everything behind this folder is erased: the engine sees a `Stage`, never a function's type.
 
+mod ack;
 mod inject;
 mod master;
 mod meta;
@@ -25,6 +26,7 @@ mod param;
 mod stage;
 mod tuples;
 
+pub use ack::{Ack, AckError};
 pub use inject::Inject;
 pub use master::Master;
 pub use meta::{Meta, RecordMeta};
@@ -33,11 +35,13 @@ pub use outcome::{Flow, Outcome};
 pub use param::{Param, Params};
 pub use tuples::{AsyncCall, Call, CallMut, Shape, Unchanging};
 
+pub(crate) use ack::{AckRef, Ticket};
 pub(crate) use inject::Injections;
 pub(crate) use master::Single;
 pub(crate) use out::{AnyOutlet, PortSpec};
 pub(crate) use outcome::Control;
 pub(crate) use param::{OutRef, ParamKind, ParamNeeds, ParamSpec, Slot};
 pub(crate) use stage::{
-    AnyFunction, AsyncFunction, CallResult, Called, LaneFunction, Stage, SyncFunction, panicked,
+    AnyFunction, AnyStage, AsyncFunction, CallResult, Called, Kind, LaneFunction, Stage, SyncFunction,
+    panicked,
 };

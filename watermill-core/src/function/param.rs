@@ -2,6 +2,7 @@
 
 use std::any::Any;
 
+use super::ack::AckRef;
 use super::inject::{Inject, Injections};
 use super::meta::Meta;
 use super::out::{AnyOut, Out, PortSpec};
@@ -10,11 +11,12 @@ use crate::misuse::short_name;
 use crate::record::{RecordType, StreamRecord};
 use crate::window::WindowInfo;
 
-/// A parameter behind the master: `&Joined<L, R>`, `&mut Out<R>`, [`Inject<T>`], `&Meta<M>` or `&WindowInfo`.
+/// A parameter behind the master: `&Joined<L, R>`, `&mut Out<R>`, [`Inject<T>`], `&Meta<M>`, `&WindowInfo` or
+/// [`Ack<R>`](super::Ack).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no parameter of a mill's function",
     label = "not a parameter",
-    note = "behind the master, which is first, come `&Joined<L, R>` (records joined to `L`), `&mut Out<R>` (results), `Inject<T>` (what `.inject(value)` was given), `&Meta<M>` and `&WindowInfo`",
+    note = "behind the master, which is first, come `&Joined<L, R>` (records joined to `L`), `&mut Out<R>` (results), `Inject<T>` (what `.inject(value)` was given), `&Meta<M>`, `&WindowInfo` and `Ack<R>` (results that come later)",
     note = "a second stream is not taken as `&R`: take `&Joined<M, R>`, and join it with `.join(JoinWith::new(..))`"
 )]
 pub trait Param: 'static {
@@ -62,6 +64,11 @@ pub trait Slot: Any + Send {
     fn as_out(&mut self) -> Option<OutRef<'_>> {
         None
     }
+    /// The promise of results, if it is one.
+    #[doc(hidden)]
+    fn as_ack(&mut self) -> Option<AckRef<'_>> {
+        None
+    }
 }
 
 /// A result stream whose type the engine does not know.
@@ -81,6 +88,7 @@ pub struct ParamSpec {
 pub(crate) enum ParamKind {
     Joined { left: RecordType, right: RecordType },
     Out(PortSpec),
+    Ack(PortSpec),
     Inject { id: std::any::TypeId },
     Meta { master: RecordType },
     WindowInfo,
@@ -225,7 +233,7 @@ impl Slot for WindowInfo {
 /// Each parameter has a slot of its own, so that the borrows of a call never overlap.
 #[diagnostic::on_unimplemented(
     message = "the parameters behind the master cannot be given by a mill: `{Self}`",
-    note = "behind the master, which is first, come `&Joined<L, R>` (records joined to `L`), `&mut Out<R>` (results), `Inject<T>` (what `.inject(value)` was given), `&Meta<M>` and `&WindowInfo`"
+    note = "behind the master, which is first, come `&Joined<L, R>` (records joined to `L`), `&mut Out<R>` (results), `Inject<T>` (what `.inject(value)` was given), `&Meta<M>`, `&WindowInfo` and `Ack<R>` (results that come later)"
 )]
 pub trait Params: 'static {
     #[doc(hidden)]

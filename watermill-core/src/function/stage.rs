@@ -54,6 +54,32 @@ pub(crate) trait Stage {
     fn call(&mut self) -> Called<'_>;
 }
 
+/// What kind of function it is: how it can be put to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Shared by any number of threads.
+    Shared,
+    /// One lane's own.
+    PerLane,
+    /// Asynchronous.
+    Async,
+}
+
+/// A stage that may leave its thread, or one that may not.
+pub(crate) enum AnyStage {
+    Shared(Box<dyn Stage + Send>),
+    Own(Box<dyn Stage>),
+}
+
+impl AnyStage {
+    pub(crate) fn get(&mut self) -> &mut dyn Stage {
+        match self {
+            Self::Shared(stage) => &mut **stage,
+            Self::Own(stage) => &mut **stage,
+        }
+    }
+}
+
 /// A function that can be put on any number of lanes.
 pub(crate) trait AnyFunction: Send + Sync {
     fn name(&self) -> &str;
@@ -62,7 +88,8 @@ pub(crate) trait AnyFunction: Send + Sync {
     /// The stream of what it returns.
     fn returns(&self) -> Option<PortSpec>;
     /// The function with slots for one lane; `None` when something is missing that the plan should have checked.
-    fn stage(&self, needs: &ParamNeeds<'_>) -> Option<Box<dyn Stage>>;
+    fn stage(&self, needs: &ParamNeeds<'_>) -> Option<AnyStage>;
+    fn kind(&self) -> Kind;
 }
 
 /// The slots of one call.
@@ -287,9 +314,14 @@ where
 {
     described!();
 
-    fn stage(&self, needs: &ParamNeeds<'_>) -> Option<Box<dyn Stage>> {
+    fn stage(&self, needs: &ParamNeeds<'_>) -> Option<AnyStage> {
         let frame = Frame::<F::First, F::Rest, F::Output>::new(needs)?;
-        Some(Box::new(Staged { caller: Shared(Arc::clone(&self.function), PhantomData), frame }))
+        let caller = Shared(Arc::clone(&self.function), PhantomData);
+        Some(AnyStage::Shared(Box::new(Staged { caller, frame })))
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Shared
     }
 }
 
@@ -315,9 +347,13 @@ where
 {
     described!();
 
-    fn stage(&self, needs: &ParamNeeds<'_>) -> Option<Box<dyn Stage>> {
+    fn stage(&self, needs: &ParamNeeds<'_>) -> Option<AnyStage> {
         let frame = Frame::<F::First, F::Rest, F::Output>::new(needs)?;
-        Some(Box::new(Staged { caller: Own((self.make)(), PhantomData), frame }))
+        Some(AnyStage::Own(Box::new(Staged { caller: Own((self.make)(), PhantomData), frame })))
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::PerLane
     }
 }
 
@@ -342,8 +378,13 @@ where
 {
     described!();
 
-    fn stage(&self, needs: &ParamNeeds<'_>) -> Option<Box<dyn Stage>> {
+    fn stage(&self, needs: &ParamNeeds<'_>) -> Option<AnyStage> {
         let frame = Frame::<F::First, F::Rest, F::Output>::new(needs)?;
-        Some(Box::new(Staged { caller: Later(Arc::clone(&self.function), PhantomData), frame }))
+        let caller = Later(Arc::clone(&self.function), PhantomData);
+        Some(AnyStage::Own(Box::new(Staged { caller, frame })))
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Async
     }
 }

@@ -1,0 +1,369 @@
+//! The lane: feeds one walk, has the function called, hands results to the sinks, and commits.
+//!
+//! [`direct`] makes one call after the other, [`parallel`] has several under way; both wait in [`wait`] and write through
+//! [`outputs`].
+
+mod crew;
+mod direct;
+mod outputs;
+mod parallel;
+mod pool;
+mod settings;
+mod wait;
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::LocalSet;
+
+use super::node::Loaded;
+use super::walk::Walk;
+use crate::broker::{Committer, Position};
+use crate::clock::Clock;
+use crate::error::{BoxError, RunError};
+use crate::function::{AnyFunction, AnyStage, ParamNeeds, panicked};
+use crate::handle::Control as Steering;
+use crate::report::{EndReason, InputReport, OutputReport, RunReport};
+
+pub(crate) use crew::Work;
+pub(crate) use outputs::Port;
+pub(crate) use settings::Settings;
+use wait::{Woken, within};
+
+/// Results are handed to the sinks at the latest when this many wait, and whenever an input has to be waited for.
+pub(super) const FLUSH_AT: usize = 4096;
+
+/// What a lane has done.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Calls that were done with, given up or not.
+    calls: u64,
+    retries: u64,
+    given_up: u64,
+    commits: u64,
+    /// In the units of the sources' sizes.
+    progress: u64,
+}
+
+/// What was done since the last commit.
+struct Since {
+    last: SystemTime,
+    /// How many calls there were then.
+    calls: u64,
+    /// Something was read.
+    read: bool,
+}
+
+/// Makes stages for the function of a lane.
+pub(crate) struct Stages<'a> {
+    pub(crate) function: &'a dyn AnyFunction,
+    pub(crate) needs: ParamNeeds<'a>,
+}
+
+impl Stages<'_> {
+    fn make(&self) -> Option<AnyStage> {
+        self.function.stage(&self.needs)
+    }
+}
+
+/// What a lane is made from.
+pub(crate) struct LaneParts<'a> {
+    pub(crate) function: String,
+    pub(crate) windowed: bool,
+    pub(crate) walk: Walk,
+    pub(crate) stages: Stages<'a>,
+    pub(crate) ports: Vec<Port>,
+    /// The parameters that are `Ack`s.
+    pub(crate) acks: Vec<usize>,
+    pub(crate) committer: Box<dyn Committer>,
+    pub(crate) settings: &'a Settings,
+    /// How calls are made that do not wait for each other, and how many; `None` makes one after the other.
+    pub(crate) work: Option<(Work, usize)>,
+    pub(crate) steering: Arc<Steering>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Everything one lane runs with.
+pub(crate) struct LaneRun<'a> {
+    function: String,
+    windowed: bool,
+    walk: Walk,
+    stages: Stages<'a>,
+    ports: Vec<Port>,
+    acks: Vec<usize>,
+    committer: Box<dyn Committer>,
+    settings: &'a Settings,
+    work: Option<(Work, usize)>,
+    steering: Arc<Steering>,
+    clock: Arc<dyn Clock>,
+    tally: Tally,
+    since: Since,
+    started: SystemTime,
+    /// When a record came last, or a call was done with.
+    last_record: SystemTime,
+}
+
+/// How a walk has ended.
+struct Ended {
+    reason: EndReason,
+    at: Where,
+}
+
+/// What the last commit of a run records of the inputs.
+enum Where {
+    /// Where the walk stands.
+    Here,
+    /// Where it stood before the first call that is not finished.
+    At(Vec<Position>),
+    /// A call is not finished, and where the walk stood before it is not known: what was done since the last commit is dropped.
+    Unknown,
+}
+
+impl Ended {
+    fn here(reason: EndReason) -> Self {
+        Self { reason, at: Where::Here }
+    }
+
+    fn at(reason: EndReason, positions: Vec<Position>) -> Self {
+        Self { reason, at: Where::At(positions) }
+    }
+
+    fn unfinished(reason: EndReason) -> Self {
+        Self { reason, at: Where::Unknown }
+    }
+}
+
+impl<'a> LaneRun<'a> {
+    pub(crate) fn new(parts: LaneParts<'a>) -> Self {
+        let LaneParts {
+            function,
+            windowed,
+            walk,
+            stages,
+            ports,
+            acks,
+            committer,
+            settings,
+            work,
+            steering,
+            clock,
+        } = parts;
+        let now = clock.now();
+        let since = Since { last: now, calls: 0, read: false };
+        let (tally, started, last_record) = (Tally::default(), now, now);
+        Self {
+            function,
+            windowed,
+            walk,
+            stages,
+            ports,
+            acks,
+            committer,
+            settings,
+            work,
+            steering,
+            clock,
+            tally,
+            since,
+            started,
+            last_record,
+        }
+    }
+
+    /// Goes on behind a commit in which these outputs had ended.
+    pub(crate) fn go_on(&mut self, ended_outputs: &[bool]) {
+        for (port, ended) in self.ports.iter_mut().zip(ended_outputs) {
+            port.ended = *ended;
+        }
+    }
+
+    /// Walks to the end.
+    pub(crate) async fn run(mut self) -> Result<RunReport, RunError> {
+        tracing::info!(target: "watermill", inputs = self.walk.nodes.len(), outputs = self.ports.len(), "walk begins");
+        self.walk.set_now(self.started);
+        match unwinding(self.walk_all()).await {
+            Ok(Ended { reason, at }) => {
+                let finished = matches!(reason, EndReason::InputEnded { .. } | EndReason::Function);
+                let last = match at {
+                    Where::Here => Some(self.walk.positions()),
+                    Where::At(positions) => Some(positions),
+                    Where::Unknown => None,
+                };
+                if let Some(positions) = last
+                    && let Err(error) = self.commit(positions, finished).await
+                {
+                    tracing::error!(target: "watermill", error = &error as &dyn std::error::Error, "the last commit failed");
+                    abort(&mut *self.committer).await;
+                    return Err(error);
+                }
+                if !finished {
+                    // What counts is committed; this lets go of the outputs, so that the next run can have them at once.
+                    abort(&mut *self.committer).await;
+                }
+                let report = self.report(reason);
+                tracing::info!(
+                    target: "watermill",
+                    calls = report.calls,
+                    results = report.results,
+                    seconds = report.elapsed.as_secs_f64(),
+                    end = %report.end,
+                    "walk ended"
+                );
+                self.steering.publish(|watch| watch.report = Some(report.clone()));
+                Ok(report)
+            }
+            Err(error) => {
+                tracing::error!(target: "watermill", error = &error as &dyn std::error::Error, "walk failed");
+                abort(&mut *self.committer).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn walk_all(&mut self) -> Result<Ended, RunError> {
+        match self.work {
+            None => self.walk_direct().await,
+            Some((Work::Tasks, room)) => {
+                // Futures of async functions need not be `Send`: they stay on this thread.
+                LocalSet::new().run_until(self.walk_parallel(Work::Tasks, room)).await
+            }
+            Some((work, room)) => self.walk_parallel(work, room).await,
+        }
+    }
+
+    /// A batch of the stream at `node` was read.
+    fn loaded(&mut self, node: usize, loaded: Loaded) -> Result<(), RunError> {
+        self.tally.progress += loaded.progress;
+        self.since.read = true;
+        if loaded.records > 0 {
+            self.last_record = self.clock.now();
+        }
+        let state = &self.walk.nodes[node];
+        tracing::trace!(target: "watermill", stream = %state.stream, end = state.node.end(), "batch read");
+        self.check_budget(node)
+    }
+
+    fn told_of_retry(&mut self, master: &str, failed: u32, cause: &BoxError) {
+        self.tally.retries += 1;
+        tracing::warn!(
+            target: "watermill",
+            master,
+            failed,
+            error = &**cause as &dyn std::error::Error,
+            "a call has failed and will be made again"
+        );
+    }
+
+    fn skipped_call(&mut self, master: &str, cause: &BoxError) {
+        self.tally.given_up += 1;
+        tracing::warn!(
+            target: "watermill",
+            master,
+            error = &**cause as &dyn std::error::Error,
+            "a call has failed and is left out"
+        );
+    }
+
+    fn check_budget(&self, node: usize) -> Result<(), RunError> {
+        let (held, budget) = (self.walk.held(), self.walk.limits.budget);
+        if held <= budget {
+            return Ok(());
+        }
+        Err(RunError::OverBudget {
+            stream: self.walk.nodes[node].stream.clone(),
+            key: self.walk.key_text(self.walk.next_master()).unwrap_or_else(|| "none".to_owned()),
+            held,
+            budget,
+        })
+    }
+
+    fn publish(&mut self, waiting: Option<usize>) {
+        let inputs = if self.steering.wants_details() { Some(self.inputs()) } else { None };
+        let positions = inputs.as_ref().map(|_| self.walk.positions());
+        let results = self.ports.iter().map(|port| port.outlet.total()).sum();
+        let records = self.walk.nodes.iter().map(|node| node.node.counts().0).sum();
+        let waiting_for = waiting.map(|node| self.walk.nodes[node].stream.clone());
+        let tally = &self.tally;
+        self.steering.publish(|watch| {
+            (watch.calls, watch.results, watch.progress) = (tally.calls, results, tally.progress);
+            (watch.retries, watch.given_up, watch.commits) = (tally.retries, tally.given_up, tally.commits);
+            watch.records = records;
+            watch.parked = waiting_for.is_some();
+            watch.waiting_for = waiting_for;
+            if let (Some(inputs), Some(positions)) = (inputs, positions) {
+                (watch.inputs, watch.positions) = (inputs, positions);
+            }
+        });
+    }
+
+    fn inputs(&self) -> Vec<InputReport> {
+        self.walk
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(node, state)| {
+                let (read, skipped) = state.node.counts();
+                let (matched, pending) = self.walk.matched_and_pending(node);
+                InputReport {
+                    stream: state.stream.clone(),
+                    records: read + skipped,
+                    matched,
+                    unmatched: read - matched - pending,
+                    skipped,
+                    dead_lettered: 0,
+                    pending,
+                }
+            })
+            .collect()
+    }
+
+    fn report(&self, end: EndReason) -> RunReport {
+        let outputs: Vec<OutputReport> = self
+            .ports
+            .iter()
+            .map(|port| OutputReport { stream: port.stream.clone(), records: port.committed })
+            .collect();
+        RunReport {
+            function: self.function.clone(),
+            inputs: self.inputs(),
+            results: outputs.iter().map(|output| output.records).sum(),
+            outputs,
+            calls: self.tally.calls,
+            retries: self.tally.retries,
+            given_up: self.tally.given_up,
+            commits: self.tally.commits,
+            elapsed: self.clock.now().duration_since(self.started).unwrap_or(Duration::ZERO),
+            end,
+        }
+    }
+}
+
+/// Drops what was written since the last commit, and lets go of the outputs.
+pub(crate) async fn abort(committer: &mut dyn Committer) {
+    if let Err(error) = committer.abort().await {
+        tracing::warn!(
+            target: "watermill",
+            error = &error as &dyn std::error::Error,
+            "the outputs of a run could not be let go of"
+        );
+    }
+}
+
+/// Drives `walk`. Calls guard themselves, so a panic that comes through is that of a key or a window rule, or of a broker: the run
+/// fails with its text.
+async fn unwinding<T>(walk: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {
+    let mut walk = pin!(walk);
+    poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| walk.as_mut().poll(context))).unwrap_or_else(|payload| {
+            Poll::Ready(Err(RunError::Runtime {
+                what: "a key, a window rule, or a source or sink of the broker panicked".to_owned(),
+                cause: panicked(payload),
+            }))
+        })
+    })
+    .await
+}

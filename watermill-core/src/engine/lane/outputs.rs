@@ -1,0 +1,140 @@
+//! The result streams of a lane, and its commits.
+
+use std::time::SystemTime;
+
+use super::settings::elapsed;
+use super::{FLUSH_AT, LaneRun};
+use crate::broker::{Checkpoint, Position};
+use crate::error::{BoxError, RunError};
+use crate::function::{AnyOutlet, AnyStage, OutRef, Slot, Stage};
+
+/// A result stream of the function.
+pub(crate) struct Port {
+    pub(crate) stream: String,
+    /// Which parameter writes it; `None` is the return value.
+    pub(crate) param: Option<usize>,
+    pub(crate) outlet: Box<dyn AnyOutlet>,
+    pub(crate) ended: bool,
+    /// How many results were committed.
+    pub(crate) committed: u64,
+}
+
+impl Port {
+    /// The function ends it with `end()`; a return value ends with the mill.
+    fn out<'s>(&self, stage: &'s mut dyn Stage) -> Option<OutRef<'s>> {
+        self.param.and_then(|param| stage.param(param)).and_then(Slot::as_out)
+    }
+}
+
+/// The results of the calls that `stage` has made were taken.
+pub(super) const LATE: &str = "it wrote to a result stream that it had ended with `end()`";
+
+impl LaneRun<'_> {
+    /// A stage that knows which result streams have ended.
+    pub(super) fn new_stage(&self) -> Result<AnyStage, RunError> {
+        let mut stage = self.stages.make().ok_or_else(|| RunError::Runtime {
+            what: "a parameter of the function was given nothing".to_owned(),
+            cause: "this is a mistake in watermill".into(),
+        })?;
+        self.tell_ended(stage.get());
+        Ok(stage)
+    }
+
+    /// Tells the `Out`s of a stage which result streams have ended.
+    pub(super) fn tell_ended(&self, stage: &mut dyn Stage) {
+        for port in self.ports.iter().filter(|port| port.ended) {
+            if let Some(OutRef(out)) = port.out(stage) {
+                out.set_ended();
+            }
+        }
+    }
+
+    /// Whether so many results wait in a result stream that they should go to the sink.
+    pub(super) fn many_results(&self, stage: &mut dyn Stage) -> bool {
+        stage.returned().len() >= FLUSH_AT
+            || self.ports.iter().any(|port| port.out(stage).is_some_and(|OutRef(out)| out.len() >= FLUSH_AT))
+    }
+
+    /// Whether every result stream has ended; an error when one was written to after its end.
+    pub(super) fn look_at_outs(&self, stage: &mut dyn Stage) -> Result<bool, BoxError> {
+        let mut all_ended = true;
+        for port in &self.ports {
+            match port.out(stage) {
+                Some(OutRef(out)) if out.wrote_late() => return Err(LATE.into()),
+                Some(OutRef(out)) => all_ended &= out.has_ended(),
+                None => all_ended = false,
+            }
+        }
+        Ok(all_ended && !self.ports.is_empty())
+    }
+
+    /// Drops what the last call wrote.
+    pub(super) fn roll_back(&self, stage: &mut dyn Stage) {
+        stage.returned().roll_back();
+        for port in &self.ports {
+            if let Some(OutRef(out)) = port.out(stage) {
+                out.roll_back();
+            }
+        }
+    }
+
+    /// Takes what the calls of `stage` wrote.
+    pub(super) fn collect(&mut self, stage: &mut dyn Stage) {
+        for port in &mut self.ports {
+            match port.param {
+                None => port.outlet.collect(stage.returned()),
+                Some(_) => {
+                    if let Some(OutRef(out)) = port.out(stage) {
+                        port.ended |= out.has_ended();
+                        port.outlet.collect(out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives what was collected to the sinks where at least `least` results wait.
+    pub(super) async fn flush(&mut self, least: usize) -> Result<(), RunError> {
+        for port in &mut self.ports {
+            if port.outlet.waiting() >= least {
+                port.outlet.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is time to commit: enough calls were made since the last time, or something was done and time has passed.
+    pub(super) fn commit_is_due(&self, now: SystemTime) -> bool {
+        let new = self.tally.calls - self.since.calls;
+        self.settings.commits.calls.is_some_and(|enough| new >= enough)
+            || (self.has_news() && elapsed(self.since.last, now) >= self.settings.commits.time)
+    }
+
+    /// When the next commit is due, as far as time says.
+    pub(super) fn next_commit(&self) -> Option<SystemTime> {
+        self.has_news().then(|| self.since.last + self.settings.commits.time)
+    }
+
+    fn has_news(&self) -> bool {
+        self.tally.calls > self.since.calls || self.since.read
+    }
+
+    /// Makes what was collected durable, together with `positions`.
+    pub(super) async fn commit(&mut self, positions: Vec<Position>, finished: bool) -> Result<(), RunError> {
+        self.flush(1).await?;
+        let checkpoint = Checkpoint {
+            positions,
+            finished,
+            ended_outputs: self.ports.iter().map(|port| finished || port.ended).collect(),
+        };
+        self.committer.commit(&checkpoint).await?;
+        for port in &mut self.ports {
+            port.committed = port.outlet.total();
+        }
+        self.tally.commits += 1;
+        let now = self.clock.now();
+        (self.since.last, self.since.calls, self.since.read) = (now, self.tally.calls, false);
+        self.steering.committed(now);
+        Ok(())
+    }
+}

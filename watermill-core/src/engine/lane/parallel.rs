@@ -1,0 +1,355 @@
+//! Several calls at a time. Results leave in the order of the masters, and only the unbroken prefix of finished calls is
+//! committed.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::SystemTime;
+
+use super::crew::{Back, Crew, Flight, Hands, State};
+use super::pool::Told;
+use super::settings::earlier;
+use super::wait::TimedOut;
+use super::{Ended, FLUSH_AT, LaneRun, Work};
+use crate::engine::node::Loaded;
+use crate::engine::walk::Step;
+use crate::error::{BoxError, RunError};
+use crate::function::{AnyStage, Control};
+use crate::report::EndReason;
+use crate::retry::Then;
+
+/// What ended a wait.
+enum Event {
+    Loaded(Loaded),
+    Told(Told),
+    Back(Back),
+    AckUsed(u64, u32),
+    /// A time has come, or there is a request to stop: the loop looks for itself.
+    Look,
+}
+
+impl LaneRun<'_> {
+    /// Walks to the end with up to `room` calls under way.
+    pub(super) async fn walk_parallel(&mut self, work: Work, room: usize) -> Result<Ended, RunError> {
+        let clock = std::sync::Arc::clone(&self.clock);
+        let mut crew = Crew::new(work, room, self.acks.clone(), clock, self.settings.timeout)?;
+        // The stage of the call that is looked for, and where the inputs stood before it.
+        let (mut open, mut before) = (None, None);
+        let mut end = None;
+        loop {
+            let now = self.clock.now();
+            self.walk.set_now(now);
+            self.look_after(&mut crew, now)?;
+            while let Some(flight) = crew.pop_settled() {
+                if let Some(reason) = self.deliver(flight, &mut crew)? {
+                    return Ok(Ended::here(reason));
+                }
+                self.flush(FLUSH_AT).await?;
+                self.commit_prefix(&crew, now).await?;
+            }
+            self.commit_prefix(&crew, now).await?;
+            if end.is_none() {
+                end = if self.steering.should_stop() {
+                    Some(self.steering.why_stopped())
+                } else {
+                    self.over(now)
+                };
+            }
+            if let Some(reason) = &end
+                && let Some(ended) = ended(reason, crew.front())
+            {
+                return Ok(ended);
+            }
+            let mut need = None;
+            if end.is_none() && crew.has_room() {
+                let mut stage = match open.take() {
+                    Some(stage) => stage,
+                    None => self.next_stage(&mut crew)?,
+                };
+                let every = self.settings.commits.calls;
+                if before.is_none() && !self.walk.in_window() && crew.should_note(every, now) {
+                    before = Some(self.walk.positions());
+                }
+                match self.walk.step(stage.get(), 0)? {
+                    Step::Call | Step::Called(..) => {
+                        if let Some(back) = crew.begin(stage, self.walk.call_record(), before.take()) {
+                            self.came_back(back, &mut crew);
+                        }
+                        continue;
+                    }
+                    Step::Need(node) => (need, open) = (Some(node), Some(stage)),
+                    Step::Done(walk_end) => {
+                        end = Some(self.input_ended(walk_end));
+                        continue;
+                    }
+                }
+            }
+            if need.is_some() {
+                self.flush(1).await?;
+            }
+            self.park(need, &crew);
+            let event = self.wait_for_any(need, &mut crew, end.is_some()).await?;
+            self.steering.publish(|watch| (watch.waiting_for, watch.parked) = (None, false));
+            match event {
+                Event::Loaded(loaded) => self.loaded(need.unwrap_or_default(), loaded)?,
+                Event::Back(back) => self.came_back(back, &mut crew),
+                Event::Told(Told::Done { call, attempt, stage, result }) => {
+                    self.came_back(Back { call, attempt, stage: AnyStage::Shared(stage), result }, &mut crew);
+                }
+                Event::Told(Told::Begun { call, attempt, worker }) => {
+                    let deadline = self.settings.timeout.map(|timeout| self.clock.now() + timeout);
+                    if let Some(flight) = crew.at(call, attempt) {
+                        (flight.deadline, flight.worker) = (deadline, Some(worker));
+                    }
+                }
+                Event::AckUsed(call, attempt) => self.ack_used(call, attempt, &mut crew),
+                Event::Look => {}
+            }
+        }
+    }
+
+    fn next_stage(&mut self, crew: &mut Crew) -> Result<AnyStage, RunError> {
+        self.walk.other_stage();
+        match crew.spare() {
+            Some(mut stage) => {
+                self.walk.clear(stage.get());
+                self.tell_ended(stage.get());
+                Ok(stage)
+            }
+            None => self.new_stage(),
+        }
+    }
+
+    /// Takes the results of the first call that is not done with; says why the run ends with it, if it does.
+    fn deliver(&mut self, flight: Flight, crew: &mut Crew) -> Result<Option<EndReason>, RunError> {
+        let Flight { place, state, .. } = flight;
+        self.tally.calls += 1;
+        self.last_record = self.clock.now();
+        match state {
+            State::Settled(mut stage, control) => {
+                self.tell_ended(stage.get());
+                let all_ended =
+                    self.look_at_outs(stage.get()).map_err(|late| self.call_failed(&place, late))?;
+                self.collect(stage.get());
+                crew.put_back(stage);
+                Ok((all_ended || control == Control::End).then_some(EndReason::Function))
+            }
+            State::GivenUp(stage, cause) => {
+                self.skipped_call(&self.master_at(&place), &cause);
+                if let Some(stage) = stage {
+                    crew.put_back(stage);
+                }
+                Ok(None)
+            }
+            State::Failed(cause) => Err(self.call_failed(&place, cause)),
+            State::Away | State::Acking(..) | State::Waiting(..) => Ok(None),
+        }
+    }
+
+    /// Commits all that is done with, when that is due and it is known where the inputs stood there.
+    async fn commit_prefix(&mut self, crew: &Crew, now: SystemTime) -> Result<(), RunError> {
+        if !self.commit_is_due(now) {
+            return Ok(());
+        }
+        let positions = match crew.front() {
+            None => self.walk.positions(),
+            Some(front) => match &front.before {
+                Some(before) => before.clone(),
+                None => return Ok(()),
+            },
+        };
+        self.commit(positions, false).await
+    }
+
+    /// A call has returned, perhaps one that is not waited for any more.
+    fn came_back(&mut self, back: Back, crew: &mut Crew) {
+        let Back { call, attempt, mut stage, result } = back;
+        if crew.at(call, attempt).is_none() {
+            return;
+        }
+        let settled = match result {
+            Err(cause) => Err(cause),
+            Ok(control) => match crew.acks_of(&mut stage) {
+                None => {
+                    if let Some(flight) = crew.at(call, attempt) {
+                        flight.state = State::Acking(stage, control);
+                    }
+                    return;
+                }
+                Some(settled) => settled.map(|()| control),
+            },
+        };
+        self.settle(call, attempt, Some(stage), settled, crew);
+    }
+
+    fn ack_used(&mut self, call: u64, attempt: u32, crew: &mut Crew) {
+        let Some(flight) = crew.at(call, attempt) else { return };
+        // While the call is still away, its return will find the `Ack` used.
+        if !matches!(flight.state, State::Acking(..)) {
+            return;
+        }
+        if let State::Acking(mut stage, control) = std::mem::replace(&mut flight.state, State::Away) {
+            match crew.acks_of(&mut stage) {
+                None => {
+                    if let Some(flight) = crew.at(call, attempt) {
+                        flight.state = State::Acking(stage, control);
+                    }
+                }
+                Some(settled) => self.settle(call, attempt, Some(stage), settled.map(|()| control), crew),
+            }
+        }
+    }
+
+    /// An attempt has come to something.
+    fn settle(
+        &mut self,
+        call: u64,
+        attempt: u32,
+        stage: Option<AnyStage>,
+        result: Result<Control, BoxError>,
+        crew: &mut Crew,
+    ) {
+        let state = match (stage, result) {
+            (Some(stage), Ok(control)) => State::Settled(stage, control),
+            (None, Ok(_)) => return,
+            (Some(mut stage), Err(cause)) => {
+                crew.close_acks(&mut stage);
+                self.roll_back(stage.get());
+                let now = self.clock.now();
+                match self.settings.on_error.pause(attempt + 1, now) {
+                    Some(pause) => {
+                        if let Some(flight) = crew.at(call, attempt) {
+                            let master = self.master_at(&flight.place);
+                            self.told_of_retry(&master, attempt + 1, &cause);
+                        }
+                        State::Waiting(stage, now + pause)
+                    }
+                    None => self.given_up(Some(stage), cause),
+                }
+            }
+            (None, Err(cause)) => self.given_up(None, cause),
+        };
+        if let Some(flight) = crew.at(call, attempt) {
+            flight.failed += u32::from(matches!(state, State::Waiting(..)));
+            flight.state = state;
+        }
+    }
+
+    fn given_up(&self, stage: Option<AnyStage>, cause: BoxError) -> State {
+        match self.settings.on_error.then() {
+            Then::Stop => State::Failed(cause),
+            Then::Skip => State::GivenUp(stage, cause),
+        }
+    }
+
+    /// Makes calls again whose time has come, and gives up those that have taken too long.
+    fn look_after(&mut self, crew: &mut Crew, now: SystemTime) -> Result<(), RunError> {
+        for call in crew.overdue(now) {
+            let Some((state, attempt, worker)) = crew.take_state(call) else { continue };
+            match state {
+                State::Waiting(stage, _) => {
+                    if let Some(back) = crew.send(call, stage) {
+                        self.came_back(back, crew);
+                    }
+                }
+                State::Acking(stage, _) => {
+                    self.settle(call, attempt, Some(stage), Err(self.timed_out()), crew);
+                }
+                // A task ends by itself. The thread of a blocking call is left to it, and another takes its place.
+                State::Away => {
+                    if let (Hands::Threads(pool), Some(worker)) = (&mut crew.hands, worker) {
+                        pool.replace(worker)?;
+                        self.settle(call, attempt, None, Err(self.timed_out()), crew);
+                    }
+                }
+                State::Settled(..) | State::GivenUp(..) | State::Failed(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn timed_out(&self) -> BoxError {
+        TimedOut(self.settings.timeout.unwrap_or_default()).into()
+    }
+
+    fn call_failed(&self, place: &crate::error::RecordPlace, cause: BoxError) -> RunError {
+        let (function, master) = (self.function.clone(), self.master_at(place));
+        RunError::Function { function, master, key: None, cause }
+    }
+
+    fn master_at(&self, place: &crate::error::RecordPlace) -> String {
+        format!("`{}`, {place}", self.walk.nodes[0].stream)
+    }
+
+    /// Tells the handle what is waited for.
+    fn park(&mut self, need: Option<usize>, crew: &Crew) {
+        if crew.rests() {
+            let unfinished = crew.unfinished() as u64;
+            self.publish(need);
+            self.steering.publish(|watch| (watch.parked, watch.unfinished) = (true, unfinished));
+        }
+    }
+
+    async fn wait_for_any(
+        &mut self,
+        need: Option<usize>,
+        crew: &mut Crew,
+        stopping: bool,
+    ) -> Result<Event, RunError> {
+        let deadline = earlier(self.deadline(need), crew.deadline());
+        let mut timer = deadline.map(|at| self.clock.sleep_until(at));
+        let mut stopped = pin!(self.steering.stopped());
+        let mut load = need.map(|node| self.walk.nodes[node].node.load());
+        poll_fn(|context| {
+            if let Poll::Ready(Some((call, attempt))) = crew.used.poll_recv(context) {
+                return Poll::Ready(Ok(Event::AckUsed(call, attempt)));
+            }
+            match &mut crew.hands {
+                Hands::Lane => {}
+                Hands::Threads(pool) => {
+                    if let Poll::Ready(Some(told)) = pool.told().poll_recv(context) {
+                        return Poll::Ready(Ok(Event::Told(told)));
+                    }
+                }
+                Hands::Tasks(tasks) => match tasks.poll_join_next(context) {
+                    Poll::Ready(Some(Ok((call, attempt, stage, result)))) => {
+                        return Poll::Ready(Ok(Event::Back(Back { call, attempt, stage, result })));
+                    }
+                    Poll::Ready(Some(Err(cause))) => {
+                        let what = "the task of a call is gone".to_owned();
+                        return Poll::Ready(Err(RunError::Runtime { what, cause: Box::new(cause) }));
+                    }
+                    Poll::Ready(None) | Poll::Pending => {}
+                },
+            }
+            if let Some(load) = &mut load
+                && let Poll::Ready(loaded) = load.as_mut().poll(context)
+            {
+                return Poll::Ready(loaded.map(Event::Loaded));
+            }
+            if !stopping && stopped.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(Event::Look));
+            }
+            match &mut timer {
+                Some(timer) => timer.as_mut().poll(context).map(|()| Ok(Event::Look)),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// What the run comes to when it is to end with `reason`, and `front` is the first call that is not done with; `None` while it
+/// is waited for.
+fn ended(reason: &EndReason, front: Option<&Flight>) -> Option<Ended> {
+    let Some(front) = front else { return Some(Ended::here(reason.clone())) };
+    // Whoever asks a run to stop does not want to wait for work that is elsewhere. Calls that were begun are finished.
+    let patient = matches!(reason, EndReason::InputEnded { .. } | EndReason::Records | EndReason::Commits);
+    if patient || matches!(front.state, State::Away) {
+        return None;
+    }
+    Some(match &front.before {
+        Some(before) => Ended::at(reason.clone(), before.clone()),
+        None => Ended::unfinished(reason.clone()),
+    })
+}

@@ -1,0 +1,90 @@
+//! Waiting: for records, for calls under way, for a time, or for a request to stop.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use super::LaneRun;
+use super::settings::{earlier, elapsed};
+use crate::clock::Clock;
+use crate::engine::node::Loaded;
+use crate::error::{BoxError, RunError};
+use crate::function::{CallResult, Called};
+use crate::report::EndReason;
+
+/// What ended a wait.
+pub(super) enum Woken {
+    Loaded(Loaded),
+    /// The time has come at which something is to be done.
+    Deadline,
+    Stopped,
+}
+
+impl LaneRun<'_> {
+    /// Waits for records of this stream, for the time of something to do, or for a request to stop.
+    pub(super) async fn wait(&mut self, node: usize) -> Result<Woken, RunError> {
+        let deadline = self.deadline(Some(node));
+        let mut load = self.walk.nodes[node].node.load();
+        let mut stopped = pin!(self.steering.stopped());
+        let mut timer = deadline.map(|at| self.clock.sleep_until(at));
+        poll_fn(|context| {
+            if let Poll::Ready(loaded) = load.as_mut().poll(context) {
+                return Poll::Ready(loaded.map(Woken::Loaded));
+            }
+            if stopped.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(Woken::Stopped));
+            }
+            match &mut timer {
+                Some(timer) => timer.as_mut().poll(context).map(|()| Ok(Woken::Deadline)),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// When the lane has something to do even if nothing comes.
+    pub(super) fn deadline(&self, waiting_for: Option<usize>) -> Option<SystemTime> {
+        let ending = &self.settings.ending;
+        let walk = waiting_for.and_then(|node| self.walk.deadline(node));
+        let idle = ending.idle.map(|idle| self.last_record + idle);
+        let life = ending.lifetime.map(|lifetime| self.started + lifetime);
+        earlier(earlier(walk, self.next_commit()), earlier(idle, life))
+    }
+
+    /// Why the run is to end here, if it is.
+    pub(super) fn over(&self, now: SystemTime) -> Option<EndReason> {
+        let ending = &self.settings.ending;
+        if ending.lifetime.is_some_and(|lifetime| elapsed(self.started, now) >= lifetime) {
+            Some(EndReason::Lifetime)
+        } else if ending.commits.is_some_and(|commits| self.tally.commits >= commits) {
+            Some(EndReason::Commits)
+        } else if ending.idle.is_some_and(|idle| elapsed(self.last_record, now) >= idle) {
+            Some(EndReason::Idle)
+        } else {
+            None
+        }
+    }
+}
+
+/// The call took longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("it took longer than the timeout of {0:?}")]
+pub(super) struct TimedOut(pub(super) Duration);
+
+/// What a call comes to, within its time.
+pub(super) async fn within(call: Called<'_>, limit: Option<Duration>, clock: &dyn Clock) -> CallResult {
+    let mut future = match call {
+        Called::Done(result) => return result,
+        Called::Pending(future) => future,
+    };
+    let Some(limit) = limit else { return future.await };
+    let mut timer = clock.sleep_until(clock.now() + limit);
+    poll_fn(|context| {
+        if let Poll::Ready(result) = future.as_mut().poll(context) {
+            return Poll::Ready(result);
+        }
+        timer.as_mut().poll(context).map(|()| Err(BoxError::from(TimedOut(limit))))
+    })
+    .await
+}

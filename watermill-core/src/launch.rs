@@ -1,0 +1,183 @@
+//! Starting a mill: its thread, its lanes, and going back to the last commit when the storage fails.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tracing::Instrument;
+
+use crate::assemble::{Assembly, OpenWindow};
+use crate::broker::{Broker, Job, Position, Session};
+use crate::engine::lane::abort;
+use crate::engine::make_node;
+use crate::error::RunError;
+use crate::handle::{Control, MillHandle, OverOnDrop};
+use crate::mill::Mill;
+use crate::plan::Plan;
+use crate::record::{RecordType, StreamRecord};
+use crate::report::RunReport;
+
+impl<M: StreamRecord> Mill<M> {
+    pub(crate) fn launch(
+        self,
+        broker: Box<dyn Broker>,
+        runtime: Option<Handle>,
+        control: Control,
+    ) -> Result<MillHandle, RunError> {
+        let plan = self.plan()?;
+        let catalog = broker.catalog()?;
+        let window = self.window.as_ref().map(|window| window.text.as_str());
+        let job = plan.job(&catalog, broker.name(), window)?;
+        let control = Arc::new(control);
+        #[cfg(feature = "progress")]
+        let bar = if self.progress { crate::progress::start(&control, &plan.function) } else { None };
+        if let Some(limit) = self.settings.ending.stuck {
+            let control = Arc::clone(&control);
+            start_thread("watermill-watchdog", move || control.watch_commits(limit))?;
+        }
+        #[cfg(feature = "signals")]
+        if self.settings.signals {
+            let control = Arc::clone(&control);
+            start_thread("watermill-signals", move || crate::signals::obey(&control))?;
+        }
+        let steering = Arc::clone(&control);
+        start_thread("watermill", move || {
+            let over = OverOnDrop(Arc::clone(&steering));
+            let run = self.run_and_restart(&plan, &*broker, &job, &steering);
+            let result = match runtime {
+                Some(handle) => handle.block_on(run),
+                None => match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+                    Ok(runtime) => {
+                        let result = runtime.block_on(run);
+                        // A reader may be blocked by a pipe that nobody writes to; nothing waits for it.
+                        runtime.shutdown_background();
+                        result
+                    }
+                    Err(cause) => Err(RunError::Runtime {
+                        what: "its async runtime could not be started".to_owned(),
+                        cause: Box::new(cause),
+                    }),
+                },
+            };
+            #[cfg(feature = "progress")]
+            drop(bar);
+            steering.finish(result);
+            drop(over);
+        })?;
+        Ok(MillHandle { control })
+    }
+
+    /// Runs the lanes, and again from the last commit when the storage fails, as often as the mill allows.
+    async fn run_and_restart(
+        &self,
+        plan: &Plan,
+        broker: &dyn Broker,
+        job: &Job,
+        steering: &Arc<Control>,
+    ) -> Result<RunReport, RunError> {
+        let mut failed = 0;
+        let mut commits = 0;
+        loop {
+            let result = match broker.open(job).await {
+                Ok(mut session) => self.run_lanes(plan, &mut *session, steering).await,
+                Err(error) => Err(error.into()),
+            };
+            let Err(RunError::Broker(error)) = result else { return result };
+            let now = steering.watch().commits;
+            failed = if now > commits { 1 } else { failed + 1 };
+            commits = now;
+            let Some(pause) = self.settings.restart.pause(failed, self.clock.now()) else {
+                return Err(RunError::Broker(error));
+            };
+            tracing::warn!(
+                target: "watermill",
+                error = &*error as &dyn std::error::Error,
+                failed,
+                "the storage has failed; the run goes back to its last commit"
+            );
+            if steering.stopped_within(&*self.clock, pause).await {
+                return Err(RunError::Broker(error));
+            }
+        }
+    }
+
+    async fn run_lanes(
+        &self,
+        plan: &Plan,
+        session: &mut dyn Session,
+        steering: &Arc<Control>,
+    ) -> Result<RunReport, RunError> {
+        let assembly = self.assembly(plan);
+        let mut report: Option<RunReport> = None;
+        while let Some(lane) = session.next_lane().await? {
+            let mut outputs = session.outputs(&lane).await?;
+            let mut ended_outputs = Vec::new();
+            let from: Vec<Option<Position>> = match outputs.resume {
+                Some(checkpoint) if checkpoint.finished => {
+                    tracing::info!(target: "watermill", function = %plan.function, "an earlier run has ended this mill");
+                    let ended = RunReport::ended_before(&plan.function);
+                    match &mut report {
+                        None => report = Some(ended),
+                        Some(sum) => sum.add(ended),
+                    }
+                    continue;
+                }
+                Some(checkpoint) => {
+                    ended_outputs = checkpoint.ended_outputs;
+                    checkpoint.positions.into_iter().map(Some).collect()
+                }
+                None => vec![None; plan.nodes.len()],
+            };
+            let sources = match session.sources(&lane, &from).await {
+                Ok(sources) => sources,
+                Err(error) => {
+                    abort(&mut *outputs.committer).await;
+                    return Err(error.into());
+                }
+            };
+            let run =
+                assembly.lane(sources, &from, outputs.sinks, outputs.committer, self.open_window(), steering);
+            let mut run = run.ok_or_else(|| RunError::Runtime {
+                what: "a source or sink is of another type than the one it was asked for".to_owned(),
+                cause: "the broker breaks its contract".into(),
+            })?;
+            run.go_on(&ended_outputs);
+            let span = tracing::info_span!(target: "watermill", "lane", function = %plan.function, lane = lane.index);
+            let lane_report = run.run().instrument(span).await?;
+            match &mut report {
+                None => report = Some(lane_report),
+                Some(sum) => sum.add(lane_report),
+            }
+        }
+        report.ok_or_else(|| RunError::Runtime {
+            what: "there was nothing to walk".to_owned(),
+            cause: "the broker handed out no lane".into(),
+        })
+    }
+
+    pub(crate) fn assembly<'a>(&'a self, plan: &'a Plan) -> Assembly<'a> {
+        let policy = |record: RecordType| self.on_bad.get(&record.id()).copied().unwrap_or_default();
+        Assembly {
+            plan,
+            function: &*self.function,
+            injected: &self.injected,
+            limits: self.limits,
+            settings: &self.settings,
+            work: self.work(plan),
+            clock: Arc::clone(&self.clock),
+            make_master: make_node::<M>,
+            on_bad: plan.nodes.iter().map(|node| policy(node.record)).collect(),
+        }
+    }
+
+    pub(crate) fn open_window(&self) -> Option<OpenWindow> {
+        self.window.as_ref().map(|window| (window.open(), window.check()))
+    }
+}
+
+fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map(drop).map_err(|cause| RunError::Runtime {
+        what: "its thread could not be started".to_owned(),
+        cause: Box::new(cause),
+    })
+}
