@@ -20,6 +20,24 @@ pub(crate) struct Control {
 }
 
 /// The state of a run, as it was when it last waited for an input.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+///
+/// let readings = (0..100).map(|_| Reading { celsius: 20.0 }).collect();
+/// let handle = Mill::new(|_: &Reading| ()).start(MemoryBroker::new().read::<Reading>(readings))?;
+/// let watch = handle.watch();
+/// if let Some(total) = watch.total {
+///     println!("{} of {total} records, {} calls", watch.progress, watch.calls);
+/// }
+/// assert!(watch.records <= 100 && watch.total.is_none_or(|total| total == 100));
+/// assert_eq!(handle.wait_blocking()?.calls, 100);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Watch {
@@ -109,11 +127,38 @@ impl Drop for StopOnDrop {
 
 impl MillHandle {
     /// Asks the run to stop: it finishes the call it is in, commits, and returns its report.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # use watermill::EndReason;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read((0..).take(1_000_000).map(|value| Number { value }).collect());
+    /// let handle = Mill::new(|_: &Number| std::thread::yield_now()).start(broker)?;
+    /// handle.stop();
+    /// let report = handle.wait_blocking()?;
+    /// assert!(report.end == EndReason::Stopped && report.calls < 1_000_000);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn stop(&self) {
         self.control.stop();
     }
 
     /// What the run is doing.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read((0..1000).map(|value| Number { value }).collect());
+    /// let handle = Mill::new(|_: &Number| ()).start(broker)?;
+    /// let (before, after) = (handle.watch().calls, handle.watch().calls);
+    /// assert!(before <= after && after <= 1000);
+    /// # handle.wait_blocking()?;
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn watch(&self) -> Watch {
         self.control.watch().clone()
@@ -123,6 +168,19 @@ impl MillHandle {
     ///
     /// # Errors
     /// Why the run failed.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read(vec![Number { value: 1 }, Number { value: 2 }]);
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let handle = Mill::new(|_: &Number| ()).start(broker)?;
+    /// assert_eq!(handle.wait().await?.calls, 2);
+    /// # Ok::<(), watermill::RunError>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn wait(self) -> Result<RunReport, RunError> {
         match self.done.await {
             Ok(result) => result,
@@ -136,6 +194,17 @@ impl MillHandle {
     ///
     /// # Errors
     /// Why the run failed.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read(vec![Number { value: 1 }, Number { value: 2 }]);
+    /// let handle = Mill::new(|_: &Number| ()).start(broker)?;
+    /// assert_eq!(handle.wait_blocking()?.calls, 2);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn wait_blocking(mut self) -> Result<RunReport, RunError> {
         let died = self.thread.join().is_err();
         match self.done.try_recv() {
