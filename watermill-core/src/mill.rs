@@ -1,10 +1,11 @@
 //! The mill: a function, its joins and its window, ready to run on any broker.
 
+mod options;
+
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -159,116 +160,6 @@ impl<M: StreamRecord> Mill<M> {
         }
         self.mistakes.extend(window.mistake.clone());
         self.window = Some(window);
-        self
-    }
-
-    /// Gives the function a value of type `T`, which it takes as `Inject<T>`.
-    #[must_use]
-    pub fn inject<T: Send + Sync + 'static>(self, value: T) -> Self {
-        self.inject_shared(Arc::new(value))
-    }
-
-    /// As [`inject`](Mill::inject), of a value that the caller wants to look at after the run.
-    ///
-    /// ```
-    /// # extern crate watermill_core as watermill;
-    /// use std::sync::Arc;
-    /// use std::sync::atomic::{AtomicU64, Ordering};
-    /// use watermill::prelude::*;
-    /// # use watermill_derive::StreamRecord;
-    ///
-    /// #[derive(StreamRecord)]
-    /// struct Flight { delay: u64 }
-    ///
-    /// let total = Arc::new(AtomicU64::new(0));
-    /// Mill::new(|flight: &Flight, total: Inject<AtomicU64>| {
-    ///     total.fetch_add(flight.delay, Ordering::Relaxed);
-    /// })
-    /// .inject_shared(Arc::clone(&total))
-    /// .run_blocking(MemoryBroker::new().read(vec![Flight { delay: 5 }, Flight { delay: 7 }]))?;
-    /// assert_eq!(total.load(Ordering::Relaxed), 12);
-    /// # Ok::<(), watermill::RunError>(())
-    /// ```
-    #[must_use]
-    pub fn inject_shared<T: Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
-        if !self.injected.put(value) {
-            self.mistakes.push(format!("two values of type `{}` are injected", std::any::type_name::<T>()));
-        }
-        self
-    }
-
-    /// What is done with bad records of `R`. The default is to stop.
-    #[must_use]
-    pub fn on_bad<R: StreamRecord>(mut self, policy: OnBad) -> Self {
-        self.on_bad.insert(TypeId::of::<R>(), policy);
-        self
-    }
-
-    /// The largest number of records that may match one record; more is [`RunError::GroupTooLarge`].
-    #[must_use]
-    pub fn max_group(mut self, records: u64) -> Self {
-        if records == 0 {
-            self.mistakes.push("`max_group(0)` allows no match at all".to_owned());
-        }
-        self.limits.max_group = records;
-        self
-    }
-
-    /// How many bytes of records the walk may hold at one time, about; more is [`RunError::OverBudget`]. It holds a batch a
-    /// stream, the groups in use and the open window.
-    #[must_use]
-    pub fn memory_budget(mut self, bytes: u64) -> Self {
-        self.limits.budget = bytes;
-        self
-    }
-
-    /// Commits when this much time has passed since the last commit; the default is one second. Results and the positions of the
-    /// inputs become durable together, so that a restart goes on from the last commit.
-    #[must_use]
-    pub fn commit_every(mut self, time: Duration) -> Self {
-        self.commits.time = time;
-        self
-    }
-
-    /// Commits when the function was called this often since the last commit, beside [`commit_every`](Mill::commit_every).
-    #[must_use]
-    pub fn commit_after_calls(mut self, calls: u64) -> Self {
-        if calls == 0 {
-            self.mistakes.push("`commit_after_calls(0)` would commit without end".to_owned());
-        }
-        self.commits.calls = Some(calls.max(1));
-        self
-    }
-
-    /// What the mill takes for time; the default is [`SystemClock`]. Tests and simulations give a
-    /// [`ManualClock`](crate::clock::ManualClock).
-    ///
-    /// ```
-    /// # extern crate watermill_core as watermill;
-    /// use std::time::{Duration, SystemTime};
-    /// use watermill::clock::ManualClock;
-    /// use watermill::prelude::*;
-    /// # use watermill_derive::StreamRecord;
-    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
-    /// let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
-    /// let report = Mill::new(|_: &Reading| ())
-    ///     .clock(clock.clone())
-    ///     .run_blocking(MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]))?;
-    /// // Nobody moved it.
-    /// assert_eq!(report.elapsed, Duration::ZERO);
-    /// # Ok::<(), watermill::RunError>(())
-    /// ```
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Whether a progress bar is shown while the mill runs, with the feature `progress`. It is by default, but only when standard error
-    /// is a terminal, the size of all inputs is known, and the run takes more than a second.
-    #[must_use]
-    pub fn progress(mut self, shown: bool) -> Self {
-        self.progress = shown;
         self
     }
 
