@@ -46,6 +46,12 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A clock that shows the machine's time.
+    ///
+    /// ```
+    /// # use watermill_core::clock::{Clock, SystemClock};
+    /// let clock = SystemClock::new();
+    /// assert!(clock.now() <= clock.now());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { start: Instant::now(), at_start: SystemTime::now() }
@@ -103,12 +109,27 @@ impl Manual {
 
 impl ManualClock {
     /// A clock that shows `now`.
+    ///
+    /// ```
+    /// # use std::time::SystemTime;
+    /// # use watermill_core::clock::{Clock, ManualClock};
+    /// assert_eq!(ManualClock::new(SystemTime::UNIX_EPOCH).now(), SystemTime::UNIX_EPOCH);
+    /// ```
     #[must_use]
     pub fn new(now: SystemTime) -> Self {
         Self { state: Arc::new(Mutex::new(Manual { now, sleepers: Vec::new() })) }
     }
 
     /// Moves the time on, and wakes who has slept long enough.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use watermill_core::clock::{Clock, ManualClock};
+    /// let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
+    /// let shared = clock.clone();
+    /// shared.advance(Duration::from_secs(1));
+    /// assert_eq!(clock.now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+    /// ```
     pub fn advance(&self, by: Duration) {
         let mut state = lock(&self.state);
         state.now += by;
@@ -119,6 +140,14 @@ impl ManualClock {
     }
 
     /// The earliest time that somebody sleeps until: where a simulation moves the clock to when nothing else happens.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use watermill_core::clock::{Clock, ManualClock};
+    /// let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
+    /// // Nobody sleeps.
+    /// assert_eq!(clock.next_wake(), None);
+    /// ```
     #[must_use]
     pub fn next_wake(&self) -> Option<SystemTime> {
         lock(&self.state).sleepers.iter().map(|(until, _)| *until).min()

@@ -32,9 +32,21 @@ use crate::report::RunReport;
 use crate::window::Window;
 
 /// More matches for one record than this are an error, unless [`Mill::max_group`] says otherwise.
+///
+/// ```
+/// # use watermill_core::{DEFAULT_MAX_GROUP, Mill, record::Json};
+/// let mill = Mill::new(|_: &Json| ()).max_group(10 * DEFAULT_MAX_GROUP);
+/// assert!(mill.explain().is_ok());
+/// ```
 pub const DEFAULT_MAX_GROUP: u64 = 1_000_000;
 
 /// A walk may hold this many bytes of records, unless [`Mill::memory_budget`] says otherwise.
+///
+/// ```
+/// # use watermill_core::{DEFAULT_MEMORY_BUDGET, Mill, record::Json};
+/// let mill = Mill::new(|_: &Json| ()).memory_budget(DEFAULT_MEMORY_BUDGET / 4);
+/// assert!(mill.explain().is_ok());
+/// ```
 pub const DEFAULT_MEMORY_BUDGET: u64 = 1 << 30;
 
 /// A function over the master stream `M`, with its joins and its window.
@@ -85,6 +97,20 @@ pub struct Mill<M> {
 
 impl<M: StreamRecord> Mill<M> {
     /// A mill of a `fn` or a closure that is `Fn + Send + Sync`.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+    /// fn check(reading: &Reading) {
+    ///     assert!(reading.celsius < 100.0);
+    /// }
+    ///
+    /// assert_eq!(Mill::new(check).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[track_caller]
     pub fn new<F, Marker>(function: F) -> Self
     where
@@ -100,6 +126,23 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     /// A mill of an `async fn`, or of an async closure. Its calls are made one after the other, in the order of the masters.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+    /// async fn store(reading: &Reading) -> Result<(), std::io::Error> {
+    ///     # let _ = reading;
+    ///     // In place of a database.
+    ///     tokio::task::yield_now().await;
+    ///     Ok(())
+    /// }
+    ///
+    /// assert_eq!(Mill::new_async(store).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[track_caller]
     pub fn new_async<F, Marker>(function: F) -> Self
     where
@@ -115,6 +158,28 @@ impl<M: StreamRecord> Mill<M> {
 
     /// A mill whose function is made anew for each lane, and may change what it captured: `Mill::per_lane(|| { let mut seen = 0;
     /// move |flight: &Flight| { seen += 1; .. } })`.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Payment { cents: u64 }
+    /// #[derive(StreamRecord, Debug, PartialEq)]
+    /// struct Balance { cents: u64 }
+    ///
+    /// # let balances = Collected::<Balance>::new();
+    /// # let broker = MemoryBroker::new().read([20, 30].map(|cents| Payment { cents }).into()).write(&balances);
+    /// let mill = Mill::per_lane(|| {
+    ///     let mut cents = 0;
+    ///     move |payment: &Payment| {
+    ///         cents += payment.cents;
+    ///         Balance { cents }
+    ///     }
+    /// });
+    /// mill.run_blocking(broker)?;
+    /// assert_eq!(balances.take(), [20, 50].map(|cents| Balance { cents }));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[track_caller]
     pub fn per_lane<G, F, Marker>(make: G) -> Self
     where
@@ -146,6 +211,26 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     /// Joins a stream to the master, or to one that is joined already.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord)] struct Line { order: u32, product: u32 }
+    /// # #[derive(StreamRecord)] struct Price { product: u32 }
+    /// fn total(order: &Order, lines: &Joined<Order, Line>, prices: &Joined<Line, Price>) {}
+    ///
+    /// let mill = Mill::new(total)
+    ///     .join(JoinWith::new(Order::fields().id, Line::fields().order))
+    ///     .join(JoinWith::lookup(Line::fields().product, Price::fields().product));
+    /// assert!(mill.explain()?.ends_with(
+    ///     "Order (master)\n\
+    ///      └─ Line: inner, id = order\n   \
+    ///         └─ Price: inner, product looked up by product\n"
+    /// ));
+    /// # Ok::<(), watermill::BuildError>(())
+    /// ```
     #[must_use]
     pub fn join<L: StreamRecord, R: StreamRecord, V: KeyValue>(mut self, join: JoinWith<L, R, V>) -> Self {
         self.joins.push(Arc::new(join.into_spec()));
@@ -153,6 +238,18 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     /// Puts the masters together into windows, for a function that takes `&[M]`.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { time: i64 }
+    /// # let broker = MemoryBroker::new().read([0, 59, 60].map(|time| Reading { time }).into());
+    /// let mill = Mill::new(|readings: &[Reading]| assert!(readings.len() <= 2))
+    ///     .window(Window::by(Reading::fields().time / 60));
+    /// assert_eq!(mill.run_blocking(broker)?.calls, 2);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn window(mut self, window: Window<M>) -> Self {
         if self.window.is_some() {
@@ -193,6 +290,20 @@ impl<M: StreamRecord> Mill<M> {
     ///
     /// # Errors
     /// [`BuildError`]: what is wrong with the mill.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Location { time: i64 }
+    /// # #[derive(StreamRecord)] struct Next { time: i64 }
+    /// fn speed(here: &Location, next: &Joined<Location, Next>) {}
+    ///
+    /// let mill = Mill::new(speed).join(JoinWith::new(Location::fields().time + 10, Next::fields().time));
+    /// let chart = mill.mermaid()?;
+    /// assert!(chart.starts_with("flowchart TD\n") && chart.contains("\"inner, time + 10 = time\""));
+    /// # Ok::<(), watermill::BuildError>(())
+    /// ```
     pub fn mermaid(&self) -> Result<String, BuildError> {
         Ok(self.plan()?.mermaid(self.window.as_ref().map(|window| window.text.as_str())))
     }
@@ -215,6 +326,19 @@ impl<M: StreamRecord> Mill<M> {
     ///
     /// # Errors
     /// [`RunError`]: the mill cannot be built, a record is bad, the function or the broker failed.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read(vec![Number { value: 1 }, Number { value: 2 }]);
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let report = Mill::new(|_: &Number| ()).run(broker).await?;
+    /// assert_eq!(report.calls, 2);
+    /// # Ok::<(), watermill::RunError>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn run(self, broker: impl Broker) -> Result<RunReport, RunError> {
         let handle = self.start(broker)?;
         let stop = StopOnDrop(Arc::clone(&handle.control));
@@ -227,6 +351,17 @@ impl<M: StreamRecord> Mill<M> {
     ///
     /// # Errors
     /// [`RunError`]: the mill cannot be built, a record is bad, the function or the broker failed.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read(vec![Number { value: 1 }, Number { value: 2 }]);
+    /// let report = Mill::new(|_: &Number| ()).run_blocking(broker)?;
+    /// assert!(report.to_string().contains("2 calls, 0 results"));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn run_blocking(self, broker: impl Broker) -> Result<RunReport, RunError> {
         self.launch(Box::new(broker), None, Control::default())?.wait_blocking()
     }
@@ -235,6 +370,18 @@ impl<M: StreamRecord> Mill<M> {
     ///
     /// # Errors
     /// [`RunError`]: the mill cannot be built, or its thread cannot be started.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read(vec![Number { value: 1 }, Number { value: 2 }]);
+    /// let handle = Mill::new(|_: &Number| ()).start(broker)?;
+    /// // Something else is done here.
+    /// assert_eq!(handle.wait_blocking()?.calls, 2);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn start(self, broker: impl Broker) -> Result<MillHandle, RunError> {
         self.launch(Box::new(broker), Handle::try_current().ok(), Control::default())
     }

@@ -343,6 +343,18 @@ impl TestMill {
     }
 
     /// The time of the mill.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # use std::time::SystemTime;
+    /// # use watermill::testing::TestMill;
+    /// # let test = TestMill::new(Mill::new(|_: &Json| ()))?;
+    /// // It begins at the epoch and goes on only by `advance`.
+    /// assert_eq!(test.now(), SystemTime::UNIX_EPOCH);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.clock.now()
