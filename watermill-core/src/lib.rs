@@ -38,6 +38,18 @@ pub use policy::OnBad;
 pub use report::{EndReason, InputReport, OutputReport, RunReport};
 
 /// A result whose error is a [`RunError`].
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+///
+/// fn count(events: Vec<Json>) -> watermill::Result<u64> {
+///     Ok(Mill::new(|_: &Json| ()).run_blocking(MemoryBroker::new().read(events))?.calls)
+/// }
+///
+/// assert_eq!(count(vec![Json(serde_json::json!({"time": 1}))])?, 1);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 pub type Result<T, E = RunError> = std::result::Result<T, E>;
 
 #[doc(hidden)]
