@@ -1,9 +1,11 @@
 //! Time, as a mill sees it: injected, so that tests and simulations never sleep.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
+
+use tokio::runtime::Handle;
 
 use crate::broker::BoxFuture;
 
@@ -46,6 +48,12 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A clock that shows the machine's time.
+    ///
+    /// ```
+    /// # use watermill_core::clock::{Clock, SystemClock};
+    /// let clock = SystemClock::new();
+    /// assert!(clock.now() <= clock.now());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { start: Instant::now(), at_start: SystemTime::now() }
@@ -65,9 +73,25 @@ impl Clock for SystemClock {
 
     fn sleep_until(&self, until: SystemTime) -> BoxFuture<'static, ()> {
         let left = until.duration_since(self.now()).unwrap_or_default();
+        // The runtime that the mill was started in may have no timers.
+        let _timers = timers().map(Handle::enter);
         // Timers tick in milliseconds; one more makes sure that the time has come.
         Box::pin(tokio::time::sleep(left + Duration::from_millis(1)))
     }
+}
+
+/// A runtime that does nothing but keep timers, on a thread of its own; `None` when it cannot be started.
+fn timers() -> Option<&'static Handle> {
+    static TIMERS: OnceLock<Option<Handle>> = OnceLock::new();
+    TIMERS
+        .get_or_init(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
+            let handle = runtime.handle().clone();
+            let keep = move || runtime.block_on(std::future::pending::<()>());
+            std::thread::Builder::new().name("watermill-timers".to_owned()).spawn(keep).ok()?;
+            Some(handle)
+        })
+        .as_ref()
 }
 
 /// A clock that stands still until it is moved.
@@ -103,12 +127,27 @@ impl Manual {
 
 impl ManualClock {
     /// A clock that shows `now`.
+    ///
+    /// ```
+    /// # use std::time::SystemTime;
+    /// # use watermill_core::clock::{Clock, ManualClock};
+    /// assert_eq!(ManualClock::new(SystemTime::UNIX_EPOCH).now(), SystemTime::UNIX_EPOCH);
+    /// ```
     #[must_use]
     pub fn new(now: SystemTime) -> Self {
         Self { state: Arc::new(Mutex::new(Manual { now, sleepers: Vec::new() })) }
     }
 
     /// Moves the time on, and wakes who has slept long enough.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use watermill_core::clock::{Clock, ManualClock};
+    /// let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
+    /// let shared = clock.clone();
+    /// shared.advance(Duration::from_secs(1));
+    /// assert_eq!(clock.now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+    /// ```
     pub fn advance(&self, by: Duration) {
         let mut state = lock(&self.state);
         state.now += by;
@@ -119,6 +158,14 @@ impl ManualClock {
     }
 
     /// The earliest time that somebody sleeps until: where a simulation moves the clock to when nothing else happens.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use watermill_core::clock::{Clock, ManualClock};
+    /// let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
+    /// // Nobody sleeps.
+    /// assert_eq!(clock.next_wake(), None);
+    /// ```
     #[must_use]
     pub fn next_wake(&self) -> Option<SystemTime> {
         lock(&self.state).sleepers.iter().map(|(until, _)| *until).min()

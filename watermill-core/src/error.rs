@@ -6,9 +6,41 @@ use crate::key::KeyFault;
 pub use crate::origin::RecordPlace;
 
 /// Any error, as the cause of one of ours.
+///
+/// ```
+/// use watermill_core::error::BoxError;
+///
+/// fn seats(text: &str) -> Result<u32, BoxError> {
+///     let seats = text.parse()?;
+///     if seats > 600 { Err(format!("no plane has {seats} seats").into()) } else { Ok(seats) }
+/// }
+///
+/// assert_eq!(seats("700").unwrap_err().to_string(), "no plane has 700 seats");
+/// ```
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A record that cannot be used: it does not decode, or its keys break the rules.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::RunError;
+///
+/// # #[derive(StreamRecord)] struct Reading { time: i64 }
+/// # #[derive(StreamRecord)] struct Door { time: i64 }
+/// /// Joins readings of the times 20 and 10 to a door that opened at 20.
+/// fn downwards() -> watermill::Result<()> {
+///     # let broker = MemoryBroker::new().read([20, 10].map(|time| Reading { time }).into()).read(vec![Door { time: 20 }]);
+///     let join = JoinWith::new(Reading::fields().time, Door::fields().time);
+///     Mill::new(|_: &Reading, _: &Joined<Reading, Door>| ()).join(join).run_blocking(broker)?;
+///     Ok(())
+/// }
+///
+/// let Err(RunError::BadRecord(bad)) = downwards() else { panic!("its keys go down") };
+/// assert_eq!((bad.stream.as_str(), bad.place.offset), ("Reading", 1));
+/// assert!(bad.to_string().starts_with("bad record in stream `Reading` at record 1"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("bad record in stream `{stream}` at {place}{}{}", key_part(.key.as_ref()), excerpt_part(.excerpt.as_ref()))]
 pub struct BadRecord {
@@ -38,6 +70,30 @@ fn waiting_part(stream: Option<&String>) -> String {
 }
 
 /// What is wrong with a bad record.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::{BadCause, RunError};
+///
+/// # #[derive(StreamRecord)] struct Reading { time: i64 }
+/// # #[derive(StreamRecord)] struct Door { time: i64 }
+/// /// Joins readings of the times 20 and 10 to a door that opened at 20.
+/// fn downwards() -> watermill::Result<()> {
+///     # let broker = MemoryBroker::new().read([20, 10].map(|time| Reading { time }).into()).read(vec![Door { time: 20 }]);
+///     let join = JoinWith::new(Reading::fields().time, Door::fields().time);
+///     Mill::new(|_: &Reading, _: &Joined<Reading, Door>| ()).join(join).run_blocking(broker)?;
+///     Ok(())
+/// }
+///
+/// let Err(RunError::BadRecord(bad)) = downwards() else { panic!("its keys go down") };
+/// match bad.cause {
+///     BadCause::KeyWentDown { previous, key, .. } => assert_eq!((&*previous, &*key), ("20", "10")),
+///     BadCause::Syntax(_) | BadCause::Shape(_) => panic!("records in memory need no decoding"),
+///     other => panic!("{other}"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadCause {
@@ -109,6 +165,15 @@ pub enum BadCause {
 impl BadCause {
     /// Sorts an error of serde_json into [`Syntax`](Self::Syntax), [`Shape`](Self::Shape),
     /// [`Truncated`](Self::Truncated) and [`TooDeep`](Self::TooDeep).
+    ///
+    /// ```
+    /// use watermill_core::BadCause;
+    ///
+    /// let cause = |text| serde_json::from_str::<u32>(text).map_err(BadCause::json);
+    /// assert!(matches!(cause("}"), Err(BadCause::Syntax(_))));
+    /// assert!(matches!(cause("\"text\""), Err(BadCause::Shape(_))));
+    /// assert!(matches!(cause(""), Err(BadCause::Truncated)));
+    /// ```
     #[must_use]
     pub fn json(error: serde_json::Error) -> Self {
         use serde_json::error::Category;
@@ -124,6 +189,21 @@ impl BadCause {
 }
 
 /// A broker failed: its storage cannot be opened, read, written or committed.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::RunError;
+///
+/// // Results of one mill by two brokers could not be committed in one step.
+/// let (events, others) = (Collected::<Json>::new(), Collected::<Count>::new());
+/// # #[derive(StreamRecord)] struct Count { events: u64 }
+/// let both = MemoryBroker::new().read(Vec::<Json>::new()).write(&events).and(MemoryBroker::new().write(&others));
+/// let error = Mill::new(|_: &Json, _: &mut Out<Json>, _: &mut Out<Count>| ()).run_blocking(both);
+/// let Err(RunError::Broker(error)) = error else { panic!("it is refused") };
+/// assert_eq!((error.broker.as_str(), error.action.as_str()), ("MemoryBroker and MemoryBroker", "write"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("{broker}: cannot {action} {location}")]
 pub struct BrokerError {
@@ -139,6 +219,23 @@ pub struct BrokerError {
 }
 
 /// A mill that cannot be built: found before any data is read.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// # #[derive(StreamRecord)] struct Order { id: u32 }
+/// # #[derive(StreamRecord)] struct Line { order: u32 }
+/// fn total(order: &Order, lines: &Joined<Order, Line>) {}
+///
+/// let error = Mill::new(total).explain().unwrap_err();
+/// assert_eq!(error.function, "total");
+/// assert_eq!(
+///     error.to_string(),
+///     "the mill of `total` cannot be built: argument 2, `&Joined<Order, Line>`, has no join from `Order` to `Line`; \
+///      add `.join(JoinWith::new(Order::fields().., Line::fields()..))`"
+/// );
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the mill of `{function}` cannot be built: {problem}; {fix}")]
 pub struct BuildError {
@@ -151,6 +248,25 @@ pub struct BuildError {
 }
 
 /// What is wrong with a mill.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::BuildProblem;
+///
+/// # #[derive(StreamRecord)] struct Order { id: u32 }
+/// # #[derive(StreamRecord)] struct Line { order: u32 }
+/// let no_value = Mill::new(|_: &Order, _: Inject<f64>| ()).explain().unwrap_err();
+/// assert!(matches!(*no_value.problem, BuildProblem::NotInjected { number: 2, .. }));
+///
+/// let no_window = Mill::new(|_: &[Order]| ()).explain().unwrap_err();
+/// assert!(matches!(*no_window.problem, BuildProblem::Window { .. }));
+///
+/// let join = JoinWith::new(Order::fields().id, Line::fields().order);
+/// let unused = Mill::new(|_: &Order| ()).join(join).explain().unwrap_err();
+/// assert!(matches!(*unused.problem, BuildProblem::UnusedJoin { keep: "inner", .. }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildProblem {

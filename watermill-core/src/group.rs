@@ -59,18 +59,64 @@ struct Run<R> {
 
 impl<R> Group<R> {
     /// How many records match.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord, Debug)] struct Line { order: u32, cents: u64 }
+    /// # let lines = [20, 30].map(|cents| Line { order: 1, cents });
+    /// # let broker = MemoryBroker::new().read(vec![Order { id: 1 }]).read(Vec::from(lines));
+    /// fn check(order: &Order, lines: &Joined<Order, Line>) {
+    ///     assert_eq!(lines[order].len(), 2);
+    /// }
+    /// # let join = JoinWith::new(Order::fields().id, Line::fields().order);
+    /// # assert_eq!(Mill::new(check).join(join).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether none matches. In a `.left()` join that is how an unmatched record looks.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord)] struct Line { order: u32 }
+    /// # let broker = MemoryBroker::new().read(vec![Order { id: 1 }]).read(vec![Line { order: 2 }]);
+    /// let mill = Mill::new(|order: &Order, lines: &Joined<Order, Line>| assert!(lines[order].is_empty()))
+    ///     .join(JoinWith::new(Order::fields().id, Line::fields().order).left());
+    /// assert_eq!(mill.run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// The record at `index`, in stream order.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord, Debug)] struct Line { order: u32, cents: u64 }
+    /// # let lines = [20, 30].map(|cents| Line { order: 1, cents });
+    /// # let broker = MemoryBroker::new().read(vec![Order { id: 1 }]).read(Vec::from(lines));
+    /// fn check(order: &Order, lines: &Joined<Order, Line>) {
+    ///     assert_eq!(lines[order].get(1).map(|line| line.cents), Some(30));
+    ///     assert!(lines[order].get(2).is_none());
+    /// }
+    /// # let join = JoinWith::new(Order::fields().id, Line::fields().order);
+    /// # assert_eq!(Mill::new(check).join(join).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&R> {
         if index >= self.len {
@@ -92,24 +138,89 @@ impl<R> Group<R> {
     }
 
     /// The first record.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord, Debug)] struct Line { order: u32, cents: u64 }
+    /// # let lines = [20, 30].map(|cents| Line { order: 1, cents });
+    /// # let broker = MemoryBroker::new().read(vec![Order { id: 1 }]).read(Vec::from(lines));
+    /// fn check(order: &Order, lines: &Joined<Order, Line>) {
+    ///     assert_eq!(lines[order].first().map(|line| line.cents), Some(20));
+    /// }
+    /// # let join = JoinWith::new(Order::fields().id, Line::fields().order);
+    /// # assert_eq!(Mill::new(check).join(join).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn first(&self) -> Option<&R> {
         self.get(0)
     }
 
     /// The last record.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord, Debug)] struct Line { order: u32, cents: u64 }
+    /// # let lines = [20, 30].map(|cents| Line { order: 1, cents });
+    /// # let broker = MemoryBroker::new().read(vec![Order { id: 1 }]).read(Vec::from(lines));
+    /// fn check(order: &Order, lines: &Joined<Order, Line>) {
+    ///     assert_eq!(lines[order].last().map(|line| line.cents), Some(30));
+    /// }
+    /// # let join = JoinWith::new(Order::fields().id, Line::fields().order);
+    /// # assert_eq!(Mill::new(check).join(join).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn last(&self) -> Option<&R> {
         self.get(self.len.checked_sub(1)?)
     }
 
     /// The records in stream order.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord, Debug)] struct Line { order: u32, cents: u64 }
+    /// # let lines = [20, 30].map(|cents| Line { order: 1, cents });
+    /// # let broker = MemoryBroker::new().read(vec![Order { id: 1 }]).read(Vec::from(lines));
+    /// fn check(order: &Order, lines: &Joined<Order, Line>) {
+    ///     assert_eq!(lines[order].iter().map(|line| line.cents).max(), Some(30));
+    /// }
+    /// # let join = JoinWith::new(Order::fields().id, Line::fields().order);
+    /// # assert_eq!(Mill::new(check).join(join).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn iter(&self) -> GroupIter<'_, R> {
         GroupIter { group: self, slice: Default::default(), next: 0 }
     }
 
     /// The records as one slice, when they stand in one batch side by side.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord, Debug)] struct Line { order: u32, cents: u64 }
+    /// # let lines = [20, 30].map(|cents| Line { order: 1, cents });
+    /// # let broker = MemoryBroker::new().read(vec![Order { id: 1 }]).read(Vec::from(lines));
+    /// fn check(order: &Order, lines: &Joined<Order, Line>) {
+    ///     let dear = |lines: &[Line]| lines.partition_point(|line| line.cents < 25);
+    ///     assert_eq!(lines[order].as_slice().map(dear), Some(1));
+    /// }
+    /// # let join = JoinWith::new(Order::fields().id, Line::fields().order);
+    /// # assert_eq!(Mill::new(check).join(join).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn as_slice(&self) -> Option<&[R]> {
         match &self.pieces {
@@ -243,6 +354,24 @@ impl<R: fmt::Debug> fmt::Debug for Group<R> {
 }
 
 /// The records of a [`Group`] in stream order.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// # use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// # #[derive(StreamRecord)] struct Order { id: u32 }
+/// # #[derive(StreamRecord, Debug)] struct Line { order: u32, cents: u64 }
+/// # let lines = [20, 30].map(|cents| Line { order: 1, cents });
+/// # let broker = MemoryBroker::new().read(vec![Order { id: 1 }]).read(Vec::from(lines));
+/// fn check(order: &Order, lines: &Joined<Order, Line>) {
+///     let mut rest = lines[order].iter();
+///     assert_eq!(rest.next().map(|line| line.cents), Some(20));
+///     assert_eq!(rest.len(), 1);
+/// }
+/// # let join = JoinWith::new(Order::fields().id, Line::fields().order);
+/// # assert_eq!(Mill::new(check).join(join).run_blocking(broker)?.calls, 1);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 pub struct GroupIter<'a, R> {
     group: &'a Group<R>,
     /// What is left of the run the iterator is in.

@@ -44,11 +44,17 @@ enum Outcome {
 /// # extern crate watermill_core as watermill;
 /// use watermill::prelude::*;
 /// # use watermill_derive::StreamRecord;
-/// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
-/// let handle = Mill::new(|_: &Reading| ()).start(MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]))?;
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+///
+/// let readings = (0..100).map(|_| Reading { celsius: 20.0 }).collect();
+/// let handle = Mill::new(|_: &Reading| ()).start(MemoryBroker::new().read::<Reading>(readings))?;
 /// let watch = handle.watch();
-/// assert!(watch.calls <= 1 && watch.given_up == 0);
-/// handle.wait_blocking()?;
+/// if let Some(total) = watch.total {
+///     println!("{} of {total} records, {} calls", watch.progress, watch.calls);
+/// }
+/// assert!(watch.records <= 100 && watch.total.is_none_or(|total| total == 100));
+/// assert_eq!(handle.wait_blocking()?.calls, 100);
 /// # Ok::<(), watermill::RunError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -262,16 +268,54 @@ impl std::fmt::Debug for MillControl {
 
 impl MillControl {
     /// As [`MillHandle::stop`].
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+    /// let handle = Mill::new(|_: &Reading| ()).start(broker)?;
+    /// handle.control().stop();
+    /// assert!(handle.wait_blocking()?.calls <= 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn stop(&self) {
         self.0.stop(EndReason::Stopped);
     }
 
     /// As [`MillHandle::abort`].
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+    /// let handle = Mill::new(|_: &Reading| ()).start(broker)?;
+    /// handle.control().abort();
+    /// // It may have come to its end before.
+    /// assert!(matches!(handle.wait_blocking(), Ok(_) | Err(watermill::RunError::Aborted)));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn abort(&self) {
         self.0.abort(RunError::Aborted);
     }
 
     /// As [`MillHandle::watch`].
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+    /// let handle = Mill::new(|_: &Reading| ()).start(broker)?;
+    /// let control = handle.control();
+    /// handle.wait_blocking()?;
+    /// assert_eq!(control.watch().commits, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn watch(&self) -> Watch {
         self.0.watch().clone()
@@ -312,6 +356,20 @@ impl Drop for StopOnDrop {
 impl MillHandle {
     /// Asks the run to stop: it finishes the calls it is in, commits, and returns its report. Calls that wait for an `Ack` are not
     /// waited for: a restart makes them again.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # use watermill::EndReason;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read((0..).take(1_000_000).map(|value| Number { value }).collect());
+    /// let handle = Mill::new(|_: &Number| std::thread::yield_now()).start(broker)?;
+    /// handle.stop();
+    /// let report = handle.wait_blocking()?;
+    /// assert!(report.end == EndReason::Stopped && report.calls < 1_000_000);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn stop(&self) {
         self.control.stop(EndReason::Stopped);
     }
@@ -337,12 +395,39 @@ impl MillHandle {
     }
 
     /// What stops and watches the run from elsewhere.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+    /// let handle = Mill::new(|_: &Reading| ()).start(broker)?;
+    /// let (control, again) = (handle.control(), handle.control());
+    /// control.stop();
+    /// again.stop();
+    /// handle.wait_blocking()?;
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn control(&self) -> MillControl {
         MillControl(Arc::clone(&self.control))
     }
 
     /// What the run is doing.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read((0..1000).map(|value| Number { value }).collect());
+    /// let handle = Mill::new(|_: &Number| ()).start(broker)?;
+    /// let (before, after) = (handle.watch().calls, handle.watch().calls);
+    /// assert!(before <= after && after <= 1000);
+    /// # handle.wait_blocking()?;
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn watch(&self) -> Watch {
         self.control.watch().clone()
@@ -352,6 +437,19 @@ impl MillHandle {
     ///
     /// # Errors
     /// Why the run failed.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read(vec![Number { value: 1 }, Number { value: 2 }]);
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let handle = Mill::new(|_: &Number| ()).start(broker)?;
+    /// assert_eq!(handle.wait().await?.calls, 2);
+    /// # Ok::<(), watermill::RunError>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn wait(self) -> Result<RunReport, RunError> {
         self.control.outcome().await
     }
@@ -360,6 +458,17 @@ impl MillHandle {
     ///
     /// # Errors
     /// Why the run failed.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read(vec![Number { value: 1 }, Number { value: 2 }]);
+    /// let handle = Mill::new(|_: &Number| ()).start(broker)?;
+    /// assert_eq!(handle.wait_blocking()?.calls, 2);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn wait_blocking(self) -> Result<RunReport, RunError> {
         self.control.outcome_blocking()
     }

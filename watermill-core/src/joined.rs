@@ -58,6 +58,22 @@ struct Block {
 
 impl<L, R> Joined<L, R> {
     /// The group of `left`, or `None` when `left` is not a record of this call (a clone of one, say).
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord, Clone)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord)] struct Line { order: u32 }
+    /// # let broker = MemoryBroker::new().read(vec![Order { id: 1 }]).read(vec![Line { order: 1 }]);
+    /// fn check(order: &Order, lines: &Joined<Order, Line>) {
+    ///     assert_eq!(lines.get(order).map(Group::len), Some(1));
+    ///     assert!(lines.get(&order.clone()).is_none());
+    /// }
+    /// # let join = JoinWith::new(Order::fields().id, Line::fields().order);
+    /// # assert_eq!(Mill::new(check).join(join).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn get(&self, left: &L) -> Option<&Group<R>> {
         if self.siblings.is_empty() {
@@ -73,6 +89,22 @@ impl<L, R> Joined<L, R> {
     ///
     /// # Panics
     /// When the left side is not one sole record; inside a mill that is an error of the function.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord, Debug)] struct Line { order: u32, cents: u64 }
+    /// # let lines = [20, 30].map(|cents| Line { order: 1, cents });
+    /// # let broker = MemoryBroker::new().read(vec![Order { id: 1 }]).read(Vec::from(lines));
+    /// fn check(_: &Order, lines: &Joined<Order, Line>) {
+    ///     assert_eq!(lines.only().iter().map(|line| line.cents).sum::<u64>(), 50);
+    /// }
+    /// # let join = JoinWith::new(Order::fields().id, Line::fields().order);
+    /// # assert_eq!(Mill::new(check).join(join).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn only(&self) -> &Group<R> {
@@ -89,6 +121,29 @@ impl<L, R> Joined<L, R> {
     ///
     /// # Panics
     /// When no join reads a stream of that name; inside a mill that is an error of the function.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// #[derive(StreamRecord)]
+    /// struct Sound { frame: u32 }
+    /// #[derive(StreamRecord)]
+    /// struct Picture { frame: u32, brightness: f64 }
+    ///
+    /// fn brighter(sound: &Sound, pictures: &Joined<Sound, Picture>) {
+    ///     let (left, right) = (&pictures.from("left")[sound][0], &pictures.from("right")[sound][0]);
+    ///     assert!(left.brightness > right.brightness);
+    /// }
+    ///
+    /// let broker = MemoryBroker::new()
+    ///     .read(vec![Sound { frame: 1 }])
+    ///     .read_as("left", vec![Picture { frame: 1, brightness: 0.7 }])
+    ///     .read_as("right", vec![Picture { frame: 1, brightness: 0.4 }]);
+    /// let join = || JoinWith::new(Sound::fields().frame, Picture::fields().frame);
+    /// Mill::new(brighter).join(join().from("left")).join(join().from("right")).run_blocking(broker)?;
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn from(&self, name: &str) -> &Self {

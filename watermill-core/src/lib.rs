@@ -15,7 +15,6 @@ mod join_keys;
 mod join_with;
 mod joined;
 pub mod key;
-mod launch;
 mod mill;
 mod misuse;
 mod origin;
@@ -27,7 +26,6 @@ mod progress;
 pub mod record;
 mod report;
 mod retry;
-mod settings;
 #[cfg(feature = "signals")]
 mod signals;
 pub mod testing;
@@ -44,6 +42,18 @@ pub use report::{EndReason, InputReport, OutputReport, RunReport};
 pub use retry::{Backoff, OnError};
 
 /// A result whose error is a [`RunError`].
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+///
+/// fn count(events: Vec<Json>) -> watermill::Result<u64> {
+///     Ok(Mill::new(|_: &Json| ()).run_blocking(MemoryBroker::new().read(events))?.calls)
+/// }
+///
+/// assert_eq!(count(vec![Json(serde_json::json!({"time": 1}))])?, 1);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 pub type Result<T, E = RunError> = std::result::Result<T, E>;
 
 #[doc(hidden)]

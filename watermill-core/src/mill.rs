@@ -1,5 +1,9 @@
 //! The mill: a function, its joins and its window, ready to run on any broker.
 
+mod launch;
+mod options;
+mod running;
+
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -26,9 +30,21 @@ use crate::report::RunReport;
 use crate::window::Window;
 
 /// More matches for one record than this are an error, unless [`Mill::max_group`] says otherwise.
+///
+/// ```
+/// # use watermill_core::{DEFAULT_MAX_GROUP, Mill, record::Json};
+/// let mill = Mill::new(|_: &Json| ()).max_group(10 * DEFAULT_MAX_GROUP);
+/// assert!(mill.explain().is_ok());
+/// ```
 pub const DEFAULT_MAX_GROUP: u64 = 1_000_000;
 
 /// A walk may hold this many bytes of records, unless [`Mill::memory_budget`] says otherwise.
+///
+/// ```
+/// # use watermill_core::{DEFAULT_MEMORY_BUDGET, Mill, record::Json};
+/// let mill = Mill::new(|_: &Json| ()).memory_budget(DEFAULT_MEMORY_BUDGET / 4);
+/// assert!(mill.explain().is_ok());
+/// ```
 pub const DEFAULT_MEMORY_BUDGET: u64 = 1 << 30;
 
 /// A function over the master stream `M`, with its joins and its window.
@@ -63,22 +79,36 @@ pub const DEFAULT_MEMORY_BUDGET: u64 = 1 << 30;
 /// # Ok::<(), watermill::RunError>(())
 /// ```
 pub struct Mill<M> {
-    pub(crate) function: Box<dyn AnyFunction>,
+    function: Box<dyn AnyFunction>,
     joins: Vec<Arc<JoinSpec>>,
-    pub(crate) window: Option<Window<M>>,
-    pub(crate) injected: Injections,
-    pub(crate) on_bad: HashMap<TypeId, OnBad>,
-    pub(crate) limits: Limits,
-    pub(crate) settings: Settings,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) mistakes: Vec<String>,
+    window: Option<Window<M>>,
+    injected: Injections,
+    on_bad: HashMap<TypeId, OnBad>,
+    limits: Limits,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    mistakes: Vec<String>,
     /// Whether a progress bar is shown; without the feature `progress`, of no consequence.
-    pub(crate) progress: bool,
+    progress: bool,
     master: PhantomData<fn(&M)>,
 }
 
 impl<M: StreamRecord> Mill<M> {
     /// A mill of a `fn` or a closure that is `Fn + Send + Sync`.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+    /// fn check(reading: &Reading) {
+    ///     assert!(reading.celsius < 100.0);
+    /// }
+    ///
+    /// assert_eq!(Mill::new(check).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[track_caller]
     pub fn new<F, Marker>(function: F) -> Self
     where
@@ -94,6 +124,23 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     /// A mill of an `async fn`, or of an async closure. Its calls are made one after the other, in the order of the masters.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+    /// async fn store(reading: &Reading) -> Result<(), std::io::Error> {
+    ///     # let _ = reading;
+    ///     // In place of a database.
+    ///     tokio::task::yield_now().await;
+    ///     Ok(())
+    /// }
+    ///
+    /// assert_eq!(Mill::new_async(store).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[track_caller]
     pub fn new_async<F, Marker>(function: F) -> Self
     where
@@ -109,6 +156,28 @@ impl<M: StreamRecord> Mill<M> {
 
     /// A mill whose function is made anew for each lane, and may change what it captured: `Mill::per_lane(|| { let mut seen = 0;
     /// move |flight: &Flight| { seen += 1; .. } })`.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Payment { cents: u64 }
+    /// #[derive(StreamRecord, Debug, PartialEq)]
+    /// struct Balance { cents: u64 }
+    ///
+    /// # let balances = Collected::<Balance>::new();
+    /// # let broker = MemoryBroker::new().read([20, 30].map(|cents| Payment { cents }).into()).write(&balances);
+    /// let mill = Mill::per_lane(|| {
+    ///     let mut cents = 0;
+    ///     move |payment: &Payment| {
+    ///         cents += payment.cents;
+    ///         Balance { cents }
+    ///     }
+    /// });
+    /// mill.run_blocking(broker)?;
+    /// assert_eq!(balances.take(), [20, 50].map(|cents| Balance { cents }));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[track_caller]
     pub fn per_lane<G, F, Marker>(make: G) -> Self
     where
@@ -140,6 +209,26 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     /// Joins a stream to the master, or to one that is joined already.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord)] struct Line { order: u32, product: u32 }
+    /// # #[derive(StreamRecord)] struct Price { product: u32 }
+    /// fn total(order: &Order, lines: &Joined<Order, Line>, prices: &Joined<Line, Price>) {}
+    ///
+    /// let mill = Mill::new(total)
+    ///     .join(JoinWith::new(Order::fields().id, Line::fields().order))
+    ///     .join(JoinWith::lookup(Line::fields().product, Price::fields().product));
+    /// assert!(mill.explain()?.ends_with(
+    ///     "Order (master)\n\
+    ///      └─ Line: inner, id = order\n   \
+    ///         └─ Price: inner, product looked up by product\n"
+    /// ));
+    /// # Ok::<(), watermill::BuildError>(())
+    /// ```
     #[must_use]
     pub fn join<L: StreamRecord, R: StreamRecord, V: KeyValue>(mut self, join: JoinWith<L, R, V>) -> Self {
         self.joins.push(Arc::new(join.into_spec()));
@@ -147,6 +236,18 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     /// Puts the masters together into windows, for a function that takes `&[M]`.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { time: i64 }
+    /// # let broker = MemoryBroker::new().read([0, 59, 60].map(|time| Reading { time }).into());
+    /// let mill = Mill::new(|readings: &[Reading]| assert!(readings.len() <= 2))
+    ///     .window(Window::by(Reading::fields().time / 60));
+    /// assert_eq!(mill.run_blocking(broker)?.calls, 2);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn window(mut self, window: Window<M>) -> Self {
         if self.window.is_some() {
@@ -154,98 +255,6 @@ impl<M: StreamRecord> Mill<M> {
         }
         self.mistakes.extend(window.mistake.clone());
         self.window = Some(window);
-        self
-    }
-
-    /// Gives the function a value of type `T`, which it takes as `Inject<T>`.
-    #[must_use]
-    pub fn inject<T: Send + Sync + 'static>(self, value: T) -> Self {
-        self.inject_shared(Arc::new(value))
-    }
-
-    /// As [`inject`](Mill::inject), of a value that the caller wants to look at after the run.
-    ///
-    /// ```
-    /// # extern crate watermill_core as watermill;
-    /// use std::sync::Arc;
-    /// use std::sync::atomic::{AtomicU64, Ordering};
-    /// use watermill::prelude::*;
-    /// # use watermill_derive::StreamRecord;
-    ///
-    /// #[derive(StreamRecord)]
-    /// struct Flight { delay: u64 }
-    ///
-    /// let total = Arc::new(AtomicU64::new(0));
-    /// Mill::new(|flight: &Flight, total: Inject<AtomicU64>| {
-    ///     total.fetch_add(flight.delay, Ordering::Relaxed);
-    /// })
-    /// .inject_shared(Arc::clone(&total))
-    /// .run_blocking(MemoryBroker::new().read(vec![Flight { delay: 5 }, Flight { delay: 7 }]))?;
-    /// assert_eq!(total.load(Ordering::Relaxed), 12);
-    /// # Ok::<(), watermill::RunError>(())
-    /// ```
-    #[must_use]
-    pub fn inject_shared<T: Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
-        if !self.injected.put(value) {
-            self.mistakes.push(format!("two values of type `{}` are injected", std::any::type_name::<T>()));
-        }
-        self
-    }
-
-    /// What is done with bad records of `R`. The default is to stop.
-    #[must_use]
-    pub fn on_bad<R: StreamRecord>(mut self, policy: OnBad) -> Self {
-        self.on_bad.insert(TypeId::of::<R>(), policy);
-        self
-    }
-
-    /// The largest number of records that may match one record; more is [`RunError::GroupTooLarge`].
-    #[must_use]
-    pub fn max_group(mut self, records: u64) -> Self {
-        if records == 0 {
-            self.mistakes.push("`max_group(0)` allows no match at all".to_owned());
-        }
-        self.limits.max_group = records;
-        self
-    }
-
-    /// How many bytes of records the walk may hold at one time, about; more is [`RunError::OverBudget`]. It holds a batch a
-    /// stream, the groups in use and the open window.
-    #[must_use]
-    pub fn memory_budget(mut self, bytes: u64) -> Self {
-        self.limits.budget = bytes;
-        self
-    }
-
-    /// What the mill takes for time; the default is [`SystemClock`]. Tests and simulations give a
-    /// [`ManualClock`](crate::clock::ManualClock).
-    ///
-    /// ```
-    /// # extern crate watermill_core as watermill;
-    /// use std::time::{Duration, SystemTime};
-    /// use watermill::clock::ManualClock;
-    /// use watermill::prelude::*;
-    /// # use watermill_derive::StreamRecord;
-    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
-    /// let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
-    /// let report = Mill::new(|_: &Reading| ())
-    ///     .clock(clock.clone())
-    ///     .run_blocking(MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]))?;
-    /// // Nobody moved it.
-    /// assert_eq!(report.elapsed, Duration::ZERO);
-    /// # Ok::<(), watermill::RunError>(())
-    /// ```
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Whether a progress bar is shown while the mill runs, with the feature `progress`. It is by default, but only when standard error
-    /// is a terminal, the size of all inputs is known, and the run takes more than a second.
-    #[must_use]
-    pub fn progress(mut self, shown: bool) -> Self {
-        self.progress = shown;
         self
     }
 
@@ -279,6 +288,20 @@ impl<M: StreamRecord> Mill<M> {
     ///
     /// # Errors
     /// [`BuildError`]: what is wrong with the mill.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Location { time: i64 }
+    /// # #[derive(StreamRecord)] struct Next { time: i64 }
+    /// fn speed(here: &Location, next: &Joined<Location, Next>) {}
+    ///
+    /// let mill = Mill::new(speed).join(JoinWith::new(Location::fields().time + 10, Next::fields().time));
+    /// let chart = mill.mermaid()?;
+    /// assert!(chart.starts_with("flowchart TD\n") && chart.contains("\"inner, time + 10 = time\""));
+    /// # Ok::<(), watermill::BuildError>(())
+    /// ```
     pub fn mermaid(&self) -> Result<String, BuildError> {
         Ok(self.plan()?.mermaid(self.window.as_ref().map(|window| window.text.as_str())))
     }
@@ -303,6 +326,19 @@ impl<M: StreamRecord> Mill<M> {
     ///
     /// # Errors
     /// [`RunError`]: the mill cannot be built, a record is bad, the function or the broker failed.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read(vec![Number { value: 1 }, Number { value: 2 }]);
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let report = Mill::new(|_: &Number| ()).run(broker).await?;
+    /// assert_eq!(report.calls, 2);
+    /// # Ok::<(), watermill::RunError>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn run(self, broker: impl Broker) -> Result<RunReport, RunError> {
         let handle = self.start(broker)?;
         let stop = StopOnDrop(Arc::clone(&handle.control));
@@ -315,6 +351,17 @@ impl<M: StreamRecord> Mill<M> {
     ///
     /// # Errors
     /// [`RunError`]: the mill cannot be built, a record is bad, the function or the broker failed.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read(vec![Number { value: 1 }, Number { value: 2 }]);
+    /// let report = Mill::new(|_: &Number| ()).run_blocking(broker)?;
+    /// assert!(report.to_string().contains("2 calls, 0 results"));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn run_blocking(self, broker: impl Broker) -> Result<RunReport, RunError> {
         self.launch(Box::new(broker), None, Control::default())?.wait_blocking()
     }
@@ -323,6 +370,18 @@ impl<M: StreamRecord> Mill<M> {
     ///
     /// # Errors
     /// [`RunError`]: the mill cannot be built, or its thread cannot be started.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read(vec![Number { value: 1 }, Number { value: 2 }]);
+    /// let handle = Mill::new(|_: &Number| ()).start(broker)?;
+    /// // Something else is done here.
+    /// assert_eq!(handle.wait_blocking()?.calls, 2);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn start(self, broker: impl Broker) -> Result<MillHandle, RunError> {
         self.launch(Box::new(broker), Handle::try_current().ok(), Control::default())
     }

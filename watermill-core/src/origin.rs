@@ -4,6 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 /// What a batch was read from: one file, or one partition of a topic.
+///
+/// ```
+/// use watermill_core::broker::Origin;
+///
+/// let file = Origin::File { path: "data/flights.ndjson".to_owned() };
+/// let part = Origin::Topic { topic: "flights".to_owned(), partition: 3 };
+/// assert_eq!(file.to_string(), "file `data/flights.ndjson`");
+/// assert_eq!(part.to_string(), "topic `flights`, partition 3");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A file (or `-` for standard input); offsets are bytes, of the decompressed text where it is compressed.
@@ -39,6 +48,15 @@ impl fmt::Display for Origin {
 }
 
 /// Where a record stands in its stream's storage.
+///
+/// ```
+/// use std::sync::Arc;
+/// use watermill_core::{broker::Origin, error::RecordPlace};
+///
+/// let origin = Arc::new(Origin::File { path: "data/flights.ndjson".to_owned() });
+/// let place = RecordPlace { origin, offset: 512, number: 7 };
+/// assert_eq!(place.to_string(), "file `data/flights.ndjson`, byte 512, record 7");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordPlace {
     /// The file or partition.

@@ -54,6 +54,21 @@ pub trait StreamRecord: Sized + Send + Sync + 'static {
 }
 
 /// The place that is the whole record, from which the places of its fields start.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Field, KeyExpr};
+/// use watermill_core::record::{StreamRecord, Whole};
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Flight { day: u32, minute: u32 }
+///
+/// // What a closure does, as a part of an expression.
+/// let flight = Field::<Whole<Flight>>::new();
+/// let hour = flight.map(|flight| flight.day * 1440 + flight.minute) / 60;
+/// assert_eq!(hour.key(&Flight { day: 1, minute: 90 }), Ok(Some(25)));
+/// ```
 pub struct Whole<R>(PhantomData<fn() -> R>);
 
 impl<R: StreamRecord> Place for Whole<R> {
@@ -70,6 +85,23 @@ impl<R: StreamRecord> Place for Whole<R> {
 }
 
 /// Which record type a stream has: its identity and its name.
+///
+/// Types of the same name are told apart by their identity.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// # use watermill_core::record::{RecordType, StreamRecord};
+/// # use watermill_derive::StreamRecord;
+/// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+/// mod other {
+///     # use watermill_derive::StreamRecord;
+///     #[derive(StreamRecord)]
+///     pub struct Reading { pub fahrenheit: f64 }
+/// }
+///
+/// let (here, there) = (RecordType::of::<Reading>(), RecordType::of::<other::Reading>());
+/// assert!(here != there && here.name() == there.name());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecordType {
     id: TypeId,
@@ -78,18 +110,42 @@ pub struct RecordType {
 
 impl RecordType {
     /// The type of `R`.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill_core::record::{RecordType, StreamRecord};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// assert_eq!(RecordType::of::<Reading>().to_string(), "Reading");
+    /// ```
     #[must_use]
     pub fn of<R: StreamRecord>() -> Self {
         Self { id: TypeId::of::<R>(), name: R::NAME }
     }
 
     /// The name of the struct.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill_core::record::{RecordType, StreamRecord};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// assert_eq!(RecordType::of::<Reading>().name(), Reading::NAME);
+    /// ```
     #[must_use]
     pub fn name(self) -> &'static str {
         self.name
     }
 
     /// The identity of the type.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill_core::record::{RecordType, StreamRecord};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// assert_eq!(RecordType::of::<Reading>().id(), std::any::TypeId::of::<Reading>());
+    /// ```
     #[must_use]
     pub fn id(self) -> TypeId {
         self.id

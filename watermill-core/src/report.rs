@@ -93,6 +93,27 @@ impl RunReport {
 }
 
 /// The accounting of one input.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Order { id: u32 }
+/// #[derive(StreamRecord)]
+/// struct Line { order: u32 }
+///
+/// let broker = MemoryBroker::new()
+///     .read([1, 2, 3].map(|id| Order { id }).into())
+///     .read([1, 1, 3].map(|order| Line { order }).into());
+/// let report = Mill::new(|_: &Order, _: &Joined<Order, Line>| ())
+///     .join(JoinWith::new(Order::fields().id, Line::fields().order))
+///     .run_blocking(broker)?;
+/// let orders = &report.inputs[0];
+/// assert_eq!((orders.stream.as_str(), orders.records), ("Order", 3));
+/// assert_eq!((orders.matched, orders.unmatched, orders.skipped, orders.pending), (2, 1, 0, 0));
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct InputReport {
@@ -113,6 +134,23 @@ pub struct InputReport {
 }
 
 /// One result stream.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Number { value: i64 }
+/// #[derive(StreamRecord)]
+/// struct Even { value: i64 }
+///
+/// let evens = Collected::<Even>::new();
+/// let broker = MemoryBroker::new().read([1, 2, 3].map(|value| Number { value }).into()).write(&evens);
+/// let even = |number: &Number| (number.value % 2 == 0).then_some(Even { value: number.value });
+/// let report = Mill::new(even).run_blocking(broker)?;
+/// assert_eq!((report.outputs[0].stream.as_str(), report.outputs[0].records), ("Even", 1));
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutputReport {
@@ -123,6 +161,26 @@ pub struct OutputReport {
 }
 
 /// Why a run ended.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::EndReason;
+///
+/// #[derive(StreamRecord)]
+/// struct Number { value: i64 }
+///
+/// let numbers = || MemoryBroker::new().read([1, 0, 2].map(|value| Number { value }).into());
+/// let report = Mill::new(|_: &Number| ()).run_blocking(numbers())?;
+/// assert!(matches!(report.end, EndReason::InputEnded { marked: false, .. }));
+/// assert_eq!(report.end.to_string(), "end of Number");
+///
+/// let until_zero = |number: &Number| if number.value == 0 { Flow::End } else { Flow::Go(()) };
+/// let report = Mill::new(until_zero).run_blocking(numbers())?;
+/// assert_eq!((report.end, report.calls), (EndReason::Function, 2));
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum EndReason {

@@ -83,6 +83,13 @@ impl OnError {
 
     /// The call is made again, up to `retries` times, with a pause before each; then the run stops, unless
     /// [`then_skip`](OnError::then_skip) says otherwise. What a failed attempt wrote is dropped.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use watermill_core::{Backoff, OnError};
+    /// let patient = OnError::retry(5, Backoff::exponential(Duration::from_millis(100), Duration::from_secs(10)));
+    /// assert_ne!(patient, OnError::retry(5, Backoff::fixed(Duration::from_millis(100))));
+    /// ```
     #[must_use]
     pub fn retry(retries: u32, backoff: Backoff) -> Self {
         Self { retries, backoff, then: Then::Stop }
@@ -136,12 +143,26 @@ pub struct Backoff {
 
 impl Backoff {
     /// Pauses that begin with `first` and double each time, up to `most`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use watermill_core::Backoff;
+    /// let second = Duration::from_secs(1);
+    /// assert_eq!(Backoff::exponential(second, second), Backoff::fixed(second));
+    /// ```
     #[must_use]
     pub fn exponential(first: Duration, most: Duration) -> Self {
         Self { first, most }
     }
 
     /// The same pause before each attempt.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use watermill_core::{Backoff, OnError};
+    /// let twice_more = OnError::retry(2, Backoff::fixed(Duration::from_millis(250)));
+    /// assert_ne!(twice_more, OnError::stop());
+    /// ```
     #[must_use]
     pub fn fixed(pause: Duration) -> Self {
         Self { first: pause, most: pause }

@@ -58,6 +58,19 @@ use crate::record::{RecordType, StreamRecord};
 use crate::report::{InputReport, RunReport};
 
 /// Where a run of a [`TestMill`] came to.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// # use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// # use watermill::testing::{State, TestMill};
+/// # #[derive(StreamRecord)] struct Number { value: i64 }
+/// let mut test = TestMill::new(Mill::new(|_: &Number| ()))?;
+/// assert_eq!(test.run()?, State::Waiting("Number".to_owned()));
+/// test.end::<Number>();
+/// assert_eq!(test.run()?, State::Ended);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// It waits for the next record of this stream, or for its end.
@@ -69,6 +82,20 @@ pub enum State {
 }
 
 /// A mill that is fed record by record: see the [module](self).
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// # use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// # use watermill::testing::TestMill;
+/// # #[derive(StreamRecord)] struct Number { value: i64 }
+/// # #[derive(StreamRecord, Debug, PartialEq)] struct Half { value: i64 }
+/// let mut test = TestMill::new(Mill::new(|number: &Number| Half { value: number.value / 2 }))?;
+/// test.feed(Number { value: 4 });
+/// test.run()?;
+/// assert_eq!(test.results::<Half>(), [Half { value: 2 }]);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 pub struct TestMill {
     run: Option<Run>,
     runtime: tokio::runtime::Runtime,
@@ -94,6 +121,17 @@ impl TestMill {
     ///
     /// # Errors
     /// [`RunError::Build`]: what is wrong with the mill.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # use watermill::testing::TestMill;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// let factor = Mill::new(|_: &Number, _: Inject<f64>| ());
+    /// let error = TestMill::new(factor).err().map(|error| error.to_string());
+    /// assert!(error.is_some_and(|text| text.contains("was given no value; give it one: `.inject(value)`")));
+    /// ```
     pub fn new<M: StreamRecord>(mill: Mill<M>) -> Result<Self, RunError> {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
         let mill = mill.clock(clock.clone());
@@ -146,11 +184,37 @@ impl TestMill {
     }
 
     /// Adds a record to the stream of its type. Ignored when the mill has no such stream.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::{State, TestMill}};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// # #[derive(StreamRecord)] struct Half { value: i64 }
+    /// # let mut test = TestMill::new(Mill::new(|number: &Number| Half { value: number.value / 2 }))?;
+    /// test.feed(Number { value: 1 });
+    /// test.run()?;
+    /// assert_eq!(test.input::<Number>().map(|input| input.records), Some(1));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn feed<R: StreamRecord>(&mut self, record: R) {
         self.feed_all([record]);
     }
 
     /// Adds records to the stream of their type, to be read as one batch.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::{State, TestMill}};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// # #[derive(StreamRecord)] struct Half { value: i64 }
+    /// # let mut test = TestMill::new(Mill::new(|number: &Number| Half { value: number.value / 2 }))?;
+    /// test.feed_all([1, 2].map(|value| Number { value }));
+    /// test.run()?;
+    /// assert_eq!(test.input::<Number>().map(|input| input.records), Some(2));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn feed_all<R: StreamRecord>(&mut self, records: impl IntoIterator<Item = R>) {
         if let Some(mut feed) = self.feed_of::<R>(None) {
             feed.records.extend(records);
@@ -158,6 +222,23 @@ impl TestMill {
     }
 
     /// Adds a record to the stream of this name.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::TestMill};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Sound { frame: u32 }
+    /// # #[derive(StreamRecord)] struct Picture { frame: u32 }
+    /// # let join = JoinWith::new(Sound::fields().frame, Picture::fields().frame).from("left");
+    /// # let mut test = TestMill::new(Mill::new(|_: &Sound, _: &Joined<Sound, Picture>| ()).join(join))?;
+    /// test.feed(Sound { frame: 1 });
+    /// test.feed_as("left", Picture { frame: 1 });
+    /// test.feed_as("left", Picture { frame: 2 });
+    /// test.run()?;
+    /// assert_eq!(test.input::<Sound>().map(|input| input.records), Some(1));
+    /// # assert_eq!(test.input_as::<Picture>("left").map(|input| input.records), Some(2));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn feed_as<R: StreamRecord>(&mut self, name: &str, record: R) {
         if let Some(mut feed) = self.feed_of::<R>(Some(name)) {
             feed.records.push_back(record);
@@ -165,6 +246,18 @@ impl TestMill {
     }
 
     /// Ends the stream of `R`.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::{State, TestMill}};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// # #[derive(StreamRecord)] struct Half { value: i64 }
+    /// # let mut test = TestMill::new(Mill::new(|number: &Number| Half { value: number.value / 2 }))?;
+    /// test.end::<Number>();
+    /// assert_eq!(test.run()?, State::Ended);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn end<R: StreamRecord>(&mut self) {
         if let Some(mut feed) = self.feed_of::<R>(None) {
             feed.ended = true;
@@ -172,6 +265,23 @@ impl TestMill {
     }
 
     /// Ends the stream of this name.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::TestMill};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Sound { frame: u32 }
+    /// # #[derive(StreamRecord)] struct Picture { frame: u32 }
+    /// # let join = JoinWith::new(Sound::fields().frame, Picture::fields().frame).from("left");
+    /// # let mut test = TestMill::new(Mill::new(|_: &Sound, _: &Joined<Sound, Picture>| ()).join(join))?;
+    /// test.feed(Sound { frame: 1 });
+    /// test.feed_as("left", Picture { frame: 1 });
+    /// // No more pictures of frame 1 will come: its group is complete.
+    /// test.end_as::<Picture>("left");
+    /// test.run()?;
+    /// assert_eq!(test.input::<Sound>().map(|input| input.matched), Some(1));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn end_as<R: StreamRecord>(&mut self, name: &str) {
         if let Some(mut feed) = self.feed_of::<R>(Some(name)) {
             feed.ended = true;
@@ -182,6 +292,18 @@ impl TestMill {
     ///
     /// # Errors
     /// Why the run failed. The mill is then at its end.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::{State, TestMill}};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// # #[derive(StreamRecord)] struct Half { value: i64 }
+    /// # let mut test = TestMill::new(Mill::new(|number: &Number| Half { value: number.value / 2 }))?;
+    /// test.feed(Number { value: 1 });
+    /// assert_eq!(test.run()?, State::Waiting("Number".to_owned()));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn run(&mut self) -> Result<State, RunError> {
         let Some(mut run) = self.run.take() else { return Ok(State::Ended) };
         let control = &self.control;
@@ -227,12 +349,37 @@ impl TestMill {
     }
 
     /// The time of the mill.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # use std::time::SystemTime;
+    /// # use watermill::testing::TestMill;
+    /// # let test = TestMill::new(Mill::new(|_: &Json| ()))?;
+    /// // It begins at the epoch and goes on only by `advance`.
+    /// assert_eq!(test.now(), SystemTime::UNIX_EPOCH);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.clock.now()
     }
 
     /// Takes the results of type `R` that were written since the last time.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::{State, TestMill}};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// # #[derive(StreamRecord)] struct Half { value: i64 }
+    /// # let mut test = TestMill::new(Mill::new(|number: &Number| Half { value: number.value / 2 }))?;
+    /// test.feed(Number { value: 4 });
+    /// test.run()?;
+    /// assert_eq!((test.results::<Half>().len(), test.results::<Half>().len()), (1, 0));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn results<R: StreamRecord>(&mut self) -> Vec<R> {
         let record = RecordType::of::<R>();
         self.ports
@@ -244,30 +391,106 @@ impl TestMill {
     }
 
     /// The index of the first record of `R` that a commit would still hold back: all before it are finished.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::{State, TestMill}};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// # #[derive(StreamRecord)] struct Half { value: i64 }
+    /// # let mut test = TestMill::new(Mill::new(|number: &Number| Half { value: number.value / 2 }))?;
+    /// test.feed_all([1, 2].map(|value| Number { value }));
+    /// test.run()?;
+    /// assert_eq!(test.position::<Number>(), 2);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn position<R: StreamRecord>(&self) -> u64 {
         self.position_of::<R>(None)
     }
 
     /// As [`position`](TestMill::position), of the stream of this name.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::TestMill};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Sound { frame: u32 }
+    /// # #[derive(StreamRecord)] struct Picture { frame: u32 }
+    /// # let join = JoinWith::new(Sound::fields().frame, Picture::fields().frame).from("left");
+    /// # let mut test = TestMill::new(Mill::new(|_: &Sound, _: &Joined<Sound, Picture>| ()).join(join))?;
+    /// test.feed(Sound { frame: 2 });
+    /// test.feed_as("left", Picture { frame: 1 });
+    /// test.feed_as("left", Picture { frame: 2 });
+    /// test.run()?;
+    /// // The picture of frame 1 matches nothing any more; that of frame 2 may.
+    /// assert_eq!(test.position_as::<Picture>("left"), 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn position_as<R: StreamRecord>(&self, name: &str) -> u64 {
         self.position_of::<R>(Some(name))
     }
 
     /// The accounting of the stream of `R`: matched, unmatched, skipped, pending. `None` when the mill has no such stream.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::{State, TestMill}};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// # #[derive(StreamRecord)] struct Half { value: i64 }
+    /// # let mut test = TestMill::new(Mill::new(|number: &Number| Half { value: number.value / 2 }))?;
+    /// test.feed(Number { value: 1 });
+    /// test.run()?;
+    /// assert_eq!(test.input::<Number>().map(|input| (input.records, input.matched)), Some((1, 1)));
+    /// assert!(test.input::<Half>().is_none());
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn input<R: StreamRecord>(&self) -> Option<InputReport> {
         self.input_of::<R>(None)
     }
 
     /// As [`input`](TestMill::input), of the stream of this name.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::TestMill};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Sound { frame: u32 }
+    /// # #[derive(StreamRecord)] struct Picture { frame: u32 }
+    /// # let join = JoinWith::new(Sound::fields().frame, Picture::fields().frame).from("left");
+    /// # let mut test = TestMill::new(Mill::new(|_: &Sound, _: &Joined<Sound, Picture>| ()).join(join))?;
+    /// test.feed(Sound { frame: 2 });
+    /// test.feed_as("left", Picture { frame: 1 });
+    /// test.feed_as("left", Picture { frame: 2 });
+    /// test.run()?;
+    /// assert_eq!(test.input_as::<Picture>("left").map(|input| input.unmatched), Some(1));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn input_as<R: StreamRecord>(&self, name: &str) -> Option<InputReport> {
         self.input_of::<R>(Some(name))
     }
 
     /// The report of the run, once it has ended.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::{prelude::*, testing::{State, TestMill}};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// # #[derive(StreamRecord)] struct Half { value: i64 }
+    /// # let mut test = TestMill::new(Mill::new(|number: &Number| Half { value: number.value / 2 }))?;
+    /// test.feed(Number { value: 1 });
+    /// test.run()?;
+    /// assert!(test.report().is_none());
+    /// test.end::<Number>();
+    /// test.run()?;
+    /// assert_eq!(test.report().map(|report| report.results), Some(1));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn report(&self) -> Option<&RunReport> {
         self.report.as_ref()

@@ -18,6 +18,7 @@ use crate::decode::Decoder;
 use crate::failure::NAME;
 use crate::format::{Compression, Format, by_name};
 use crate::location::Location;
+use crate::options::Options;
 use crate::output_text::OutputText;
 use crate::session::FileSession;
 use crate::sink::{FileSink, Writer};
@@ -71,18 +72,6 @@ pub struct JsonFileBroker {
     pub(crate) options: Options,
 }
 
-/// The options of a broker.
-#[derive(Debug, Clone)]
-pub(crate) struct Options {
-    pub(crate) batch_bytes: usize,
-    pub(crate) record_limit: usize,
-    pub(crate) require_eos: bool,
-    pub(crate) mark_eos: bool,
-    pub(crate) start_over: bool,
-    pub(crate) input_format: Option<Format>,
-    output_format: Option<Format>,
-}
-
 /// A declared input.
 #[derive(Clone)]
 pub(crate) struct Input {
@@ -126,28 +115,58 @@ impl Output {
 
 impl JsonFileBroker {
     /// A broker without files.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// # use watermill_json_file::JsonFileBroker;
+    /// assert!(JsonFileBroker::new().catalog()?.inputs.is_empty());
+    /// # Ok::<(), watermill_core::RunError>(())
+    /// ```
     pub fn new() -> Self {
-        Self {
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            options: Options {
-                batch_bytes: 256 * 1024,
-                record_limit: 16 * 1024 * 1024,
-                require_eos: false,
-                start_over: false,
-                mark_eos: false,
-                input_format: None,
-                output_format: None,
-            },
-        }
+        Self { inputs: Vec::new(), outputs: Vec::new(), options: Options::default() }
     }
 
     /// Reads the records `R` from `path`.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// # use watermill_json_file::JsonFileBroker;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = |name: &str| folder.path().join(name);
+    /// std::fs::write(path("events.json"), r#"[{"time":1}, {"time":2}]"#)?;
+    /// let files = JsonFileBroker::new().read::<Json>(path("events.json"));
+    /// assert_eq!(Mill::new(|_: &Json| ()).run_blocking(files)?.calls, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read<R: StreamRecord + DeserializeOwned>(self, path: impl AsRef<Path>) -> Self {
         self.read_with::<R>(path, JsonCodec)
     }
 
     /// Reads the records `R` from `path`, as one of several streams of them.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// # use watermill_json_file::JsonFileBroker;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = |name: &str| folder.path().join(name);
+    /// # #[derive(serde::Deserialize)] struct Sound { frame: u64 }
+    /// # impl StreamRecord for Sound {
+    /// #     const NAME: &'static str = "Sound";
+    /// #     type Fields<P: watermill_core::key::Place<Value = Self>> = ();
+    /// #     fn fields_below<P: watermill_core::key::Place<Value = Self>>() -> &'static () { &() }
+    /// # }
+    /// # std::fs::write(path("sounds.ndjson"), "{\"frame\":1}\n{\"frame\":2}\n")?;
+    /// std::fs::write(path("left.ndjson"), "{\"frame\":1}\n")?;
+    /// std::fs::write(path("right.ndjson"), "{\"frame\":2}\n")?;
+    /// let files = JsonFileBroker::new()
+    ///     .read::<Sound>(path("sounds.ndjson"))
+    ///     .read_as::<Json>("left", path("left.ndjson"))
+    ///     .read_as::<Json>("right", path("right.ndjson"));
+    /// let join = JoinWith::new(|sound: &Sound| Some(sound.frame), |picture: &Json| picture["frame"].as_u64());
+    /// let mill = Mill::new(|_: &Sound, _: &Joined<Sound, Json>| ()).join(join.from("right"));
+    /// assert_eq!(mill.run_blocking(files)?.calls, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read_as<R: StreamRecord + DeserializeOwned>(
         self,
         name: impl Into<String>,
@@ -157,11 +176,67 @@ impl JsonFileBroker {
     }
 
     /// Reads the records `R` from `path` with a codec of your own, which is given one line or one element at a time.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// # use watermill_json_file::JsonFileBroker;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = |name: &str| folder.path().join(name);
+    /// # use watermill_core::{BadCause, broker::codec::{Decode, Decoded}};
+    /// /// A number a line.
+    /// struct Seconds;
+    ///
+    /// impl Decode<Json> for Seconds {
+    ///     fn decode(&self, bytes: &[u8]) -> Result<Decoded<Json>, BadCause> {
+    ///         let text = std::str::from_utf8(bytes).map_err(BadCause::NotUtf8)?;
+    ///         let number: u64 = text.trim().parse().map_err(|error| BadCause::Other(Box::new(error)))?;
+    ///         Ok(Decoded::Record(Json(number.into())))
+    ///     }
+    /// }
+    ///
+    /// std::fs::write(path("seconds.txt"), "10\n20\n")?;
+    /// let files = JsonFileBroker::new().read_with::<Json>(path("seconds.txt"), Seconds);
+    /// let mill = Mill::new(|seconds: &Json| assert!(seconds.as_u64() >= Some(10)));
+    /// assert_eq!(mill.run_blocking(files)?.calls, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read_with<R: StreamRecord>(self, path: impl AsRef<Path>, codec: impl Decode<R>) -> Self {
         self.input::<R>(None, path.as_ref(), codec)
     }
 
     /// Reads the records `R` from `path` with a codec of your own, as one of several streams of them.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// # use watermill_json_file::JsonFileBroker;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = |name: &str| folder.path().join(name);
+    /// # #[derive(serde::Deserialize)] struct Sound { frame: u64 }
+    /// # impl StreamRecord for Sound {
+    /// #     const NAME: &'static str = "Sound";
+    /// #     type Fields<P: watermill_core::key::Place<Value = Self>> = ();
+    /// #     fn fields_below<P: watermill_core::key::Place<Value = Self>>() -> &'static () { &() }
+    /// # }
+    /// # std::fs::write(path("sounds.ndjson"), "{\"frame\":1}\n{\"frame\":2}\n")?;
+    /// # use watermill_core::{BadCause, broker::codec::{Decode, Decoded}};
+    /// # /// A number a line.
+    /// # struct Numbers;
+    /// # impl Decode<Json> for Numbers {
+    /// #     fn decode(&self, bytes: &[u8]) -> Result<Decoded<Json>, BadCause> {
+    /// #         let text = std::str::from_utf8(bytes).map_err(BadCause::NotUtf8)?;
+    /// #         let number: u64 = text.trim().parse().map_err(|error| BadCause::Other(Box::new(error)))?;
+    /// #         Ok(Decoded::Record(Json(number.into())))
+    /// #     }
+    /// # }
+    /// std::fs::write(path("starts.txt"), "1\n2\n")?;
+    /// let files = JsonFileBroker::new()
+    ///     .read::<Sound>(path("sounds.ndjson"))
+    ///     .read_as_with::<Json>("starts", path("starts.txt"), Numbers);
+    /// let join = JoinWith::new(|sound: &Sound| Some(sound.frame), |start: &Json| start.as_u64());
+    /// let mill = Mill::new(|_: &Sound, _: &Joined<Sound, Json>| ()).join(join.from("starts"));
+    /// assert_eq!(mill.run_blocking(files)?.calls, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read_as_with<R: StreamRecord>(
         self,
         name: impl Into<String>,
@@ -172,57 +247,49 @@ impl JsonFileBroker {
     }
 
     /// Writes the records `R` to `path`.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// # use watermill_json_file::JsonFileBroker;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = |name: &str| folder.path().join(name);
+    /// std::fs::write(path("events.json"), r#"[{"time":1}, {"time":2}]"#)?;
+    /// let files = JsonFileBroker::new().read::<Json>(path("events.json")).write::<Json>(path("copy.ndjson"));
+    /// Mill::new(|event: &Json| event.clone()).run_blocking(files)?;
+    /// assert_eq!(std::fs::read_to_string(path("copy.ndjson"))?, "{\"time\":1}\n{\"time\":2}\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn write<R: StreamRecord + Serialize>(self, path: impl AsRef<Path>) -> Self {
         self.output::<R, _>(path.as_ref(), JsonCodec, false)
     }
 
     /// Writes the records `R` to `path` with a codec of your own. In NDJSON its text must not have a line feed in it.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// # use watermill_json_file::JsonFileBroker;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = |name: &str| folder.path().join(name);
+    /// # use watermill_core::{broker::codec::Encode, error::BoxError};
+    /// /// The time alone.
+    /// struct Times;
+    ///
+    /// impl Encode<Json> for Times {
+    ///     fn encode(&self, event: &Json, out: &mut Vec<u8>) -> Result<(), BoxError> {
+    ///         out.extend_from_slice(event["time"].to_string().as_bytes());
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # std::fs::write(path("events.json"), r#"[{"time":1}, {"time":2}]"#)?;
+    /// let files = JsonFileBroker::new().read::<Json>(path("events.json"));
+    /// let files = files.write_with::<Json>(path("times.ndjson"), Times);
+    /// Mill::new(|event: &Json| event.clone()).run_blocking(files)?;
+    /// assert_eq!(std::fs::read_to_string(path("times.ndjson"))?, "1\n2\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn write_with<R: StreamRecord>(self, path: impl AsRef<Path>, codec: impl Encode<R>) -> Self {
         self.output::<R, _>(path.as_ref(), codec, true)
-    }
-
-    /// The longest record that is taken, in bytes: 16 MiB unless set. A longer one is a bad record, and is not
-    /// read into memory.
-    pub fn record_limit(mut self, bytes: usize) -> Self {
-        self.options.record_limit = bytes;
-        self
-    }
-
-    /// How much text is read and decoded at once, in bytes: 256 KiB unless set. At least one record is.
-    pub fn batch_bytes(mut self, bytes: usize) -> Self {
-        self.options.batch_bytes = bytes.max(1);
-        self
-    }
-
-    /// Asks every input for its EndOfStream mark `{"eos__": true}`. Without it the end of a file is the end of its stream, and a
-    /// file that was cut exactly behind a line cannot be told from a whole one; with it, that is a bad record.
-    pub fn require_eos(mut self) -> Self {
-        self.options.require_eos = true;
-        self
-    }
-
-    /// Forgets what an earlier run has committed, if one was stopped before its end, and starts at the beginning.
-    pub fn start_over(mut self) -> Self {
-        self.options.start_over = true;
-        self
-    }
-
-    /// Writes the EndOfStream mark `{"eos__": true}` behind the last record of every output that ended.
-    pub fn mark_eos(mut self) -> Self {
-        self.options.mark_eos = true;
-        self
-    }
-
-    /// Says how all inputs are laid out, instead of telling it by their content.
-    pub fn input_format(mut self, format: Format) -> Self {
-        self.options.input_format = Some(format);
-        self
-    }
-
-    /// Says how all outputs are laid out, whatever their names say. Brokers can be combined if that is not the same for all.
-    pub fn output_format(mut self, format: Format) -> Self {
-        self.options.output_format = Some(format);
-        self
     }
 
     fn input<R: StreamRecord>(mut self, name: Option<String>, path: &Path, codec: impl Decode<R>) -> Self {

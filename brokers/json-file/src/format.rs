@@ -3,6 +3,25 @@
 use std::path::Path;
 
 /// How the records of a file are laid out.
+///
+/// ```
+/// # use watermill_core::prelude::*;
+/// # use watermill_json_file::JsonFileBroker;
+/// # let folder = tempfile::tempdir()?;
+/// # let path = |name: &str| folder.path().join(name);
+/// use watermill_json_file::Format;
+///
+/// std::fs::write(path("events.txt"), "{\"time\":1}\n{\"time\":2}\n")?;
+/// let files = JsonFileBroker::new()
+///     .read::<Json>(path("events.txt"))
+///     .write::<Json>(path("array.txt"))
+///     .input_format(Format::Ndjson)
+///     .output_format(Format::JsonArray);
+/// Mill::new(|event: &Json| event.clone()).run_blocking(files)?;
+/// let array: Vec<Json> = serde_json::from_str(&std::fs::read_to_string(path("array.txt"))?)?;
+/// assert_eq!(array.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// One JSON array whose elements are the records; written with one element a line. What Python's watermill reads.

@@ -1,7 +1,8 @@
 //! JSON files as a broker of [watermill](https://docs.rs/watermill): arrays and NDJSON, plain or compressed.
 //!
 //! Everything users need is [`JsonFileBroker`]. Inside, from the outside in:
-//! - `broker`: what is declared; `conflicts`: declarations that contradict each other; `location`: from a path to files;
+//! - `broker`: what is declared; `options`: what is set for all files; `conflicts`: declarations that contradict each other;
+//!   `location`: from a path to files;
 //! - `session`: one run, its sources and sinks;
 //! - reading: `text` (a file's text, decompressed) is cut by a `framer` (`cut_lines`, `cut_elements` with `array_scan`) into
 //!   `chunk`s at record boundaries; `shared` lets several streams use one reading; `source` has a few chunks decoded (`decode`) at once
@@ -27,6 +28,7 @@ mod fault;
 mod format;
 mod framer;
 mod location;
+mod options;
 mod output_text;
 mod partial_file;
 mod resume;

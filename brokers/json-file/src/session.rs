@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicBool;
 use watermill_core::broker::{AnySource, BoxFuture, Job, Lane, LaneOutputs, Origin, Position, Session};
 use watermill_core::error::BrokerError;
 
-use crate::broker::{Input, OpenSource, Options, Output, SourceSettings};
+use crate::broker::{Input, OpenSource, Output, SourceSettings};
 use crate::committer::{CommittedOutput, FileCommitter, KnownInput};
 use crate::failure::{failure, path_failure};
 use crate::fault::fault_point;
 use crate::format::Format;
 use crate::framer::{FramerOptions, Spot};
 use crate::location::{InputFile, files_of};
+use crate::options::Options;
 use crate::output_text::{Committed, OutputText};
 use crate::partial_file::open_destination;
 use crate::resume::{Resumed, state_path, take_up};

@@ -7,6 +7,15 @@ use crate::error::BadRecord;
 use crate::origin::{Origin, RecordPlace};
 
 /// Records of one stream in stream order, and where they stood.
+///
+/// ```
+/// use watermill_core::broker::{Batch, InputEnd, Places};
+///
+/// let mut batch = Batch::new(vec!["first", "second"], Places::memory(10, 2));
+/// batch.end = Some(InputEnd::Exhausted);
+/// batch.progress = 2;
+/// assert_eq!((batch.places.offset(1), batch.places.next, batch.faults.len()), (11, 12, 0));
+/// ```
 #[derive(Debug)]
 pub struct Batch<R> {
     /// The records.
@@ -25,6 +34,12 @@ pub struct Batch<R> {
 
 impl<R> Batch<R> {
     /// A batch of `records` with nothing else known.
+    ///
+    /// ```
+    /// # use watermill_core::broker::{Batch, Places};
+    /// let batch = Batch::new(vec!["first"], Places::memory(0, 1));
+    /// assert!(batch.end.is_none() && batch.faults.is_empty());
+    /// ```
     #[must_use]
     pub fn new(records: Vec<R>, places: Places) -> Self {
         Self { records, places, faults: Vec::new(), end: None, bytes: 0, progress: 0 }
@@ -32,6 +47,18 @@ impl<R> Batch<R> {
 }
 
 /// How a stream ended.
+///
+/// A run reports which of them it was.
+///
+/// ```
+/// use watermill_core::EndReason;
+/// use watermill_core::prelude::*;
+///
+/// // A vector is exhausted; it has no mark.
+/// let report = Mill::new(|_: &Json| ()).run_blocking(MemoryBroker::new().read(Vec::<Json>::new()))?;
+/// assert_eq!(report.end, EndReason::InputEnded { stream: "Json".to_owned(), marked: false });
+/// # Ok::<(), watermill_core::RunError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputEnd {
     /// By its EndOfStream mark.
@@ -41,6 +68,37 @@ pub enum InputEnd {
 }
 
 /// A record that could not be decoded, at its place among the others of its batch.
+///
+/// ```
+/// use watermill_core::broker::{Batch, Fault, Places};
+/// use watermill_core::{BadCause, BadRecord};
+///
+/// /// A number a line; what is none is a fault at its place.
+/// fn read(text: &str) -> Batch<u64> {
+///     let mut batch = Batch::new(Vec::new(), Places::memory(0, 0));
+///     for (number, line) in text.lines().enumerate() {
+///         match line.parse() {
+///             Ok(value) => batch.records.push(value),
+///             Err(cause) => batch.faults.push(Fault {
+///                 before: batch.records.len(),
+///                 error: Box::new(BadRecord {
+///                     stream: "Number".to_owned(),
+///                     place: batch.places.place(number),
+///                     key: None,
+///                     excerpt: Some(line.to_owned()),
+///                     cause: BadCause::Other(Box::new(cause)),
+///                 }),
+///                 raw: line.as_bytes().to_vec(),
+///                 recoverable: true,
+///             }),
+///         }
+///     }
+///     batch
+/// }
+///
+/// let batch = read("1\ntwo\n3");
+/// assert_eq!((batch.records, batch.faults[0].before), (vec![1, 3], 1));
+/// ```
 #[derive(Debug)]
 pub struct Fault {
     /// The index in [`Batch::records`] of the first record behind it.
@@ -54,6 +112,23 @@ pub struct Fault {
 }
 
 /// Where the records of a batch stood.
+///
+/// ```
+/// use std::sync::Arc;
+/// use watermill_core::broker::{Offsets, Origin, Places};
+///
+/// // Two lines of 40 bytes and their line feeds, at the start of a file.
+/// let places = Places {
+///     origin: Arc::new(Origin::File { path: "data/flights.ndjson".to_owned() }),
+///     offsets: Offsets::Each(vec![0, 41]),
+///     next: 82,
+///     first_number: 0,
+///     timestamps: None,
+///     headers: None,
+/// };
+/// assert_eq!(places.place(1).to_string(), "file `data/flights.ndjson`, byte 41, record 1");
+/// assert_eq!((places.position(1).next, places.tail().next), (41, 82));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Places {
     /// The file or partition all of them are from.
@@ -71,9 +146,24 @@ pub struct Places {
 }
 
 /// The headers of one record.
+///
+/// ```
+/// use watermill_core::broker::Headers;
+///
+/// let headers: Headers = vec![("trace".to_owned(), b"7f3a".to_vec())];
+/// assert!(headers.iter().any(|(name, value)| name == "trace" && value == b"7f3a"));
+/// ```
 pub type Headers = Vec<(String, Vec<u8>)>;
 
 /// One offset a record.
+///
+/// ```
+/// use watermill_core::broker::Offsets;
+///
+/// assert_eq!(Offsets::From(10).get(2), Some(12));
+/// // Messages 11 and 12 are gone.
+/// assert_eq!(Offsets::Each(vec![10, 13]).get(1), Some(13));
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Offsets {
@@ -85,6 +175,11 @@ pub enum Offsets {
 
 impl Offsets {
     /// The offset of the record at `index`.
+    ///
+    /// ```
+    /// # use watermill_core::broker::Offsets;
+    /// assert_eq!(Offsets::Each(vec![10, 13]).get(2), None);
+    /// ```
     #[must_use]
     pub fn get(&self, index: usize) -> Option<u64> {
         match self {
@@ -96,6 +191,12 @@ impl Offsets {
 
 impl Places {
     /// Places of records that stand one behind the other from `first` on, in memory.
+    ///
+    /// ```
+    /// # use watermill_core::broker::Places;
+    /// let places = Places::memory(100, 3);
+    /// assert_eq!((places.offset(0), places.offset(2), places.next), (100, 102, 103));
+    /// ```
     #[must_use]
     pub fn memory(first: u64, count: usize) -> Self {
         Self {
@@ -109,12 +210,32 @@ impl Places {
     }
 
     /// Where the record at `index` stood; behind the last one, where reading goes on.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use watermill_core::broker::{Offsets, Origin, Places};
+    /// # let origin = Arc::new(Origin::File { path: "data/flights.ndjson".to_owned() });
+    /// # let offsets = Offsets::Each(vec![0, 40]);
+    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None };
+    /// // The records at 0 and 40 of a file, 81 being its length.
+    /// assert_eq!((places.offset(1), places.offset(2)), (40, 81));
+    /// ```
     #[must_use]
     pub fn offset(&self, index: usize) -> u64 {
         self.offsets.get(index).unwrap_or(self.next)
     }
 
     /// The position at which reading starts with the record at `index`; behind the last one, where reading goes on.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use watermill_core::broker::{Offsets, Origin, Places};
+    /// # let origin = Arc::new(Origin::File { path: "data/flights.ndjson".to_owned() });
+    /// # let offsets = Offsets::Each(vec![0, 40]);
+    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None };
+    /// let position = places.position(1);
+    /// assert_eq!((position.part.as_str(), position.next, position.number), ("data/flights.ndjson", 40, 1));
+    /// ```
     #[must_use]
     pub fn position(&self, index: usize) -> Position {
         Position {
@@ -149,6 +270,16 @@ impl Places {
     }
 
     /// The position behind the whole batch.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use watermill_core::broker::{Offsets, Origin, Places};
+    /// # let origin = Arc::new(Origin::File { path: "data/flights.ndjson".to_owned() });
+    /// # let offsets = Offsets::Each(vec![0, 40]);
+    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None };
+    /// let tail = places.tail();
+    /// assert_eq!((tail.next, tail.number), (81, 2));
+    /// ```
     #[must_use]
     pub fn tail(&self) -> Position {
         let count = match &self.offsets {
@@ -159,6 +290,15 @@ impl Places {
     }
 
     /// The place of the record at `index`, for messages. Its number is exact unless a fault stands before it in the batch.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use watermill_core::broker::{Offsets, Origin, Places};
+    /// # let origin = Arc::new(Origin::File { path: "data/flights.ndjson".to_owned() });
+    /// # let offsets = Offsets::Each(vec![0, 40]);
+    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None };
+    /// assert_eq!(places.place(1).to_string(), "file `data/flights.ndjson`, byte 40, record 1");
+    /// ```
     #[must_use]
     pub fn place(&self, index: usize) -> RecordPlace {
         RecordPlace {

@@ -7,6 +7,15 @@ use super::{Sink, Source};
 use crate::record::{RecordType, StreamRecord};
 
 /// The streams declared on a broker.
+///
+/// ```
+/// use watermill_core::prelude::*;
+///
+/// let catalog = MemoryBroker::new().read_as("left", Vec::<Json>::new()).catalog()?;
+/// assert_eq!(catalog.inputs[0].name.as_deref(), Some("left"));
+/// assert!(catalog.outputs.is_empty());
+/// # Ok::<(), watermill_core::RunError>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     /// Every `.read::<R>(..)` and `.read_as::<R>(name, ..)`.
@@ -16,6 +25,18 @@ pub struct Catalog {
 }
 
 /// A declared input.
+///
+/// ```
+/// use watermill_core::broker::InputDecl;
+/// use watermill_core::record::{Json, RecordType};
+///
+/// let input = InputDecl {
+///     record: RecordType::of::<Json>(),
+///     name: None,
+///     location: "data/events.ndjson".to_owned(),
+/// };
+/// assert_eq!(input.record.name(), "Json");
+/// ```
 #[derive(Debug, Clone)]
 pub struct InputDecl {
     /// What the stream is made of.
@@ -27,6 +48,14 @@ pub struct InputDecl {
 }
 
 /// A declared output.
+///
+/// ```
+/// use watermill_core::broker::OutputDecl;
+/// use watermill_core::record::{Json, RecordType};
+///
+/// let output = OutputDecl { record: RecordType::of::<Json>(), location: "out/events.ndjson".to_owned() };
+/// assert_eq!(output.record, RecordType::of::<Json>());
+/// ```
 #[derive(Debug, Clone)]
 pub struct OutputDecl {
     /// What the stream is made of.
@@ -36,6 +65,19 @@ pub struct OutputDecl {
 }
 
 /// What a run needs from one broker.
+///
+/// ```
+/// use watermill_core::broker::{InputRequest, Job};
+///
+/// let job = Job {
+///     function: "speed".to_owned(),
+///     streams: vec!["Location".to_owned(), "Next".to_owned()],
+///     inputs: vec![InputRequest { input: 0, stream: "Next".to_owned(), node: 1 }],
+///     ..Job::default()
+/// };
+/// // Of the two streams this broker reads one.
+/// assert_eq!(job.streams[job.inputs[0].node], job.inputs[0].stream);
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Job {
     /// The name of the mill's function.
@@ -53,6 +95,15 @@ pub struct Job {
 }
 
 /// One input that a run needs.
+///
+/// ```
+/// # use watermill_core::broker::InputRequest;
+/// # use watermill_core::prelude::*;
+/// let request = InputRequest { input: 0, stream: "Json \"left\"".to_owned(), node: 0 };
+/// let catalog = MemoryBroker::new().read_as("left", Vec::<Json>::new()).catalog()?;
+/// assert_eq!(catalog.inputs[request.input].name.as_deref(), Some("left"));
+/// # Ok::<(), watermill_core::RunError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct InputRequest {
     /// Its place in [`Catalog::inputs`].
@@ -64,6 +115,15 @@ pub struct InputRequest {
 }
 
 /// One output that a run needs.
+///
+/// ```
+/// # use watermill_core::broker::OutputRequest;
+/// # use watermill_core::prelude::*;
+/// let request = OutputRequest { output: 0, stream: "Json".to_owned() };
+/// let catalog = MemoryBroker::new().write(&Collected::<Json>::new()).catalog()?;
+/// assert_eq!(catalog.outputs[request.output].record.name(), "Json");
+/// # Ok::<(), watermill_core::RunError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct OutputRequest {
     /// Its place in [`Catalog::outputs`].
@@ -73,6 +133,25 @@ pub struct OutputRequest {
 }
 
 /// A source whose record type is known only to the engine's typed parts.
+///
+/// ```
+/// use watermill_core::broker::{AnySource, Batch, BoxFuture, InputEnd, Places, Source};
+/// # use watermill_core::error::BrokerError;
+/// use watermill_core::record::Json;
+///
+/// struct Empty;
+/// # impl Source<Json> for Empty {
+/// #     fn next(&mut self) -> BoxFuture<'_, Result<Batch<Json>, BrokerError>> {
+/// #         let mut batch = Batch::new(Vec::new(), Places::memory(0, 0));
+/// #         batch.end = Some(InputEnd::Exhausted);
+/// #         Box::pin(std::future::ready(Ok(batch)))
+/// #     }
+/// # }
+///
+/// let source = AnySource::new::<Json>(Empty);
+/// assert_eq!(format!("{source:?}"), "AnySource(Json)");
+/// assert!(source.typed::<Json>().is_some());
+/// ```
 pub struct AnySource {
     record: RecordType,
     inner: Box<dyn Any + Send>,
@@ -80,6 +159,24 @@ pub struct AnySource {
 
 impl AnySource {
     /// Wraps a typed source.
+    ///
+    /// ```
+    /// use watermill_core::broker::{AnySource, Batch, BoxFuture, InputEnd, Places, Source};
+    /// # use watermill_core::error::BrokerError;
+    /// use watermill_core::record::Json;
+    ///
+    /// struct Empty;
+    /// # impl Source<Json> for Empty {
+    /// #     fn next(&mut self) -> BoxFuture<'_, Result<Batch<Json>, BrokerError>> {
+    /// #         let mut batch = Batch::new(Vec::new(), Places::memory(0, 0));
+    /// #         batch.end = Some(InputEnd::Exhausted);
+    /// #         Box::pin(std::future::ready(Ok(batch)))
+    /// #     }
+    /// # }
+    ///
+    /// let sources = vec![AnySource::new::<Json>(Empty), AnySource::new::<Json>(Empty)];
+    /// assert_eq!(sources.len(), 2);
+    /// ```
     #[must_use]
     pub fn new<R: StreamRecord>(source: impl Source<R> + 'static) -> Self {
         let typed: Box<dyn Source<R>> = Box::new(source);
@@ -87,6 +184,26 @@ impl AnySource {
     }
 
     /// The typed source, if it is one of `R`.
+    ///
+    /// ```
+    /// use watermill_core::broker::{AnySource, Batch, BoxFuture, InputEnd, Places, Source};
+    /// # use watermill_core::error::BrokerError;
+    /// use watermill_core::record::Json;
+    ///
+    /// struct Empty;
+    /// # impl Source<Json> for Empty {
+    /// #     fn next(&mut self) -> BoxFuture<'_, Result<Batch<Json>, BrokerError>> {
+    /// #         let mut batch = Batch::new(Vec::new(), Places::memory(0, 0));
+    /// #         batch.end = Some(InputEnd::Exhausted);
+    /// #         Box::pin(std::future::ready(Ok(batch)))
+    /// #     }
+    /// # }
+    ///
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// assert!(AnySource::new::<Json>(Empty).typed::<Reading>().is_none());
+    /// ```
     #[must_use]
     pub fn typed<R: StreamRecord>(self) -> Option<Box<dyn Source<R>>> {
         self.inner.downcast::<Box<dyn Source<R>>>().ok().map(|inner| *inner)
@@ -100,6 +217,23 @@ impl fmt::Debug for AnySource {
 }
 
 /// A sink whose record type is known only to the engine's typed parts.
+///
+/// ```
+/// use watermill_core::broker::{AnySink, BoxFuture, Sink};
+/// # use watermill_core::error::BrokerError;
+/// use watermill_core::record::Json;
+///
+/// struct Forget;
+/// # impl Sink<Json> for Forget {
+/// #     fn write(&mut self, _: Vec<Json>) -> BoxFuture<'_, Result<(), BrokerError>> {
+/// #         Box::pin(std::future::ready(Ok(())))
+/// #     }
+/// # }
+///
+/// let sink = AnySink::new::<Json>(Forget);
+/// assert_eq!(format!("{sink:?}"), "AnySink(Json)");
+/// assert!(sink.typed::<Json>().is_some());
+/// ```
 pub struct AnySink {
     record: RecordType,
     inner: Box<dyn Any + Send>,
@@ -107,6 +241,22 @@ pub struct AnySink {
 
 impl AnySink {
     /// Wraps a typed sink.
+    ///
+    /// ```
+    /// use watermill_core::broker::{AnySink, BoxFuture, Sink};
+    /// # use watermill_core::error::BrokerError;
+    /// use watermill_core::record::Json;
+    ///
+    /// struct Forget;
+    /// # impl Sink<Json> for Forget {
+    /// #     fn write(&mut self, _: Vec<Json>) -> BoxFuture<'_, Result<(), BrokerError>> {
+    /// #         Box::pin(std::future::ready(Ok(())))
+    /// #     }
+    /// # }
+    ///
+    /// let sinks = vec![AnySink::new::<Json>(Forget), AnySink::new::<Json>(Forget)];
+    /// assert_eq!(sinks.len(), 2);
+    /// ```
     #[must_use]
     pub fn new<R: StreamRecord>(sink: impl Sink<R> + 'static) -> Self {
         let typed: Box<dyn Sink<R>> = Box::new(sink);
@@ -114,6 +264,24 @@ impl AnySink {
     }
 
     /// The typed sink, if it is one of `R`.
+    ///
+    /// ```
+    /// use watermill_core::broker::{AnySink, BoxFuture, Sink};
+    /// # use watermill_core::error::BrokerError;
+    /// use watermill_core::record::Json;
+    ///
+    /// struct Forget;
+    /// # impl Sink<Json> for Forget {
+    /// #     fn write(&mut self, _: Vec<Json>) -> BoxFuture<'_, Result<(), BrokerError>> {
+    /// #         Box::pin(std::future::ready(Ok(())))
+    /// #     }
+    /// # }
+    ///
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// assert!(AnySink::new::<Json>(Forget).typed::<Reading>().is_none());
+    /// ```
     #[must_use]
     pub fn typed<R: StreamRecord>(self) -> Option<Box<dyn Sink<R>>> {
         self.inner.downcast::<Box<dyn Sink<R>>>().ok().map(|inner| *inner)

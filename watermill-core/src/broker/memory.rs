@@ -49,6 +49,23 @@ struct MemoryOutput {
 }
 
 /// Records that a mill has written: what a test looks at.
+///
+/// Clones share what is collected.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord, Debug, PartialEq)]
+/// struct Number { value: i64 }
+///
+/// let kept = Collected::<Number>::new();
+/// let broker = MemoryBroker::new().read(vec![Number { value: 2 }]).write(&kept);
+/// let fail = |number: &Number| if number.value < 0 { Ok(Number { value: 0 }) } else { Err("not negative") };
+/// assert!(Mill::new(fail).run_blocking(broker).is_err());
+/// // Nothing of a run that failed.
+/// assert!(kept.take().is_empty());
+/// ```
 pub struct Collected<R> {
     records: Arc<Mutex<Vec<R>>>,
 }
@@ -67,12 +84,29 @@ impl<R> Default for Collected<R> {
 
 impl<R> Collected<R> {
     /// Nothing collected yet.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// assert!(Collected::<Json>::new().take().is_empty());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { records: Arc::default() }
     }
 
     /// Takes all that was committed.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// # let kept = Collected::<Number>::new();
+    /// # let broker = MemoryBroker::new().read(vec![Number { value: 2 }]).write(&kept);
+    /// Mill::new(|number: &Number| Number { value: number.value }).run_blocking(broker)?;
+    /// assert_eq!((kept.take().len(), kept.take().len()), (1, 0));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn take(&self) -> Vec<R> {
         std::mem::take(&mut self.records.lock().unwrap_or_else(PoisonError::into_inner))
@@ -81,24 +115,71 @@ impl<R> Collected<R> {
 
 impl MemoryBroker {
     /// A broker without streams.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// assert_eq!(MemoryBroker::new().catalog()?.inputs.len(), 0);
+    /// # Ok::<(), watermill_core::RunError>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Reads `records` as the stream of `R`. They can be read by one run.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// let events = vec![Json(serde_json::json!({"time": 1})), Json(serde_json::json!({"time": 2}))];
+    /// let report = Mill::new(|_: &Json| ()).run_blocking(MemoryBroker::new().read(events))?;
+    /// assert_eq!(report.inputs[0].records, 2);
+    /// # Ok::<(), watermill_core::RunError>(())
+    /// ```
     #[must_use]
     pub fn read<R: StreamRecord>(self, records: Vec<R>) -> Self {
         self.declare(None, records)
     }
 
     /// Reads `records` as a stream of `R` with a name, for record types that are read from several streams.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Sound { frame: u32 }
+    /// # #[derive(StreamRecord)] struct Picture { frame: u32 }
+    /// let broker = MemoryBroker::new()
+    ///     .read(vec![Sound { frame: 1 }])
+    ///     .read_as("left", vec![Picture { frame: 1 }])
+    ///     .read_as("right", vec![Picture { frame: 2 }]);
+    /// let mill = Mill::new(|_: &Sound, seen: &Joined<Sound, Picture>| assert_eq!(seen.only().len(), 1))
+    ///     .join(JoinWith::new(Sound::fields().frame, Picture::fields().frame).from("left"));
+    /// assert_eq!(mill.run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn read_as<R: StreamRecord>(self, name: &str, records: Vec<R>) -> Self {
         self.declare(Some(name.to_owned()), records)
     }
 
     /// Collects results of `R` in `collected`.
+    ///
+    /// Every result stream of a mill needs one; to look at none of it, leave the [`Collected`] alone.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// #[derive(StreamRecord, Debug, PartialEq)]
+    /// struct Half { value: i64 }
+    ///
+    /// let halves = Collected::<Half>::new();
+    /// let broker = MemoryBroker::new().read([4, 6].map(|value| Number { value }).into()).write(&halves);
+    /// Mill::new(|number: &Number| Half { value: number.value / 2 }).run_blocking(broker)?;
+    /// assert_eq!(halves.take(), [Half { value: 2 }, Half { value: 3 }]);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn write<R: StreamRecord>(mut self, collected: &Collected<R>) -> Self {
         let target = collected.clone();
@@ -115,6 +196,25 @@ impl MemoryBroker {
     }
 
     /// Hands over at most `records` records at a time; the default is 4096. At least one.
+    ///
+    /// Small batches show whether a function copes with groups that straddle them.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord)] struct Line { order: u32 }
+    /// let broker = MemoryBroker::new()
+    ///     .read(vec![Order { id: 1 }])
+    ///     .read([1, 1, 1].map(|order| Line { order }).into())
+    ///     .batch(2);
+    /// let mill = Mill::new(|order: &Order, lines: &Joined<Order, Line>| {
+    ///     assert_eq!((lines[order].len(), lines[order].as_slice().is_none()), (3, true));
+    /// });
+    /// mill.join(JoinWith::new(Order::fields().id, Line::fields().order)).run_blocking(broker)?;
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn batch(mut self, records: usize) -> Self {
         self.batch = Some(records.max(1));

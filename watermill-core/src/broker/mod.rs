@@ -35,9 +35,52 @@ use std::pin::Pin;
 use crate::error::BrokerError;
 
 /// A boxed future, as the contracts return it. Allocated per batch or rarer.
+///
+/// ```
+/// use watermill_core::broker::BoxFuture;
+///
+/// fn answer<'a>(question: &'a str) -> BoxFuture<'a, usize> {
+///     Box::pin(async move { question.len() })
+/// }
+///
+/// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// assert_eq!(runtime.block_on(answer("how long?")), 9);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A storage of streams, with the streams that were declared on it.
+///
+/// A broker can stand before another one:
+///
+/// ```
+/// use watermill_core::broker::{BoxFuture, Catalog, Job, Session};
+/// use watermill_core::error::BrokerError;
+/// use watermill_core::prelude::*;
+///
+/// /// Refuses to write anything.
+/// struct ReadOnly<B>(B);
+///
+/// impl<B: Broker> Broker for ReadOnly<B> {
+///     fn name(&self) -> &str {
+///         self.0.name()
+///     }
+///
+///     fn catalog(&self) -> Result<Catalog, BrokerError> {
+///         Ok(Catalog { outputs: Vec::new(), ..self.0.catalog()? })
+///     }
+///
+///     fn open<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Box<dyn Session>, BrokerError>> {
+///         self.0.open(job)
+///     }
+/// }
+///
+/// let broker = || MemoryBroker::new().read(Vec::<Json>::new()).write(&Collected::<Json>::new());
+/// assert_eq!(Mill::new(|_: &Json| ()).run_blocking(ReadOnly(broker()))?.calls, 0);
+/// let error = Mill::new(|event: &Json| event.clone()).run_blocking(ReadOnly(broker())).unwrap_err();
+/// assert!(error.to_string().contains("no broker writes the results `Json`"));
+/// # Ok::<(), watermill_core::RunError>(())
+/// ```
 pub trait Broker: Send + Sync + 'static {
     /// What the broker is called in messages: `JsonFileBroker`.
     fn name(&self) -> &str;
@@ -53,6 +96,30 @@ pub trait Broker: Send + Sync + 'static {
 }
 
 /// One run of one mill on one broker.
+///
+/// What the engine does with one, by hand:
+///
+/// ```
+/// use watermill_core::broker::{InputRequest, Job, Source};
+/// use watermill_core::prelude::*;
+///
+/// let broker = MemoryBroker::new().read(vec![Json(serde_json::json!({"time": 1}))]);
+/// let job = Job {
+///     inputs: vec![InputRequest { input: 0, stream: "Json".to_owned(), node: 0 }],
+///     ..Job::default()
+/// };
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let mut session = broker.open(&job).await?;
+/// let lane = session.next_lane().await?.expect("the first lane");
+/// let mut outputs = session.outputs(&lane).await?;
+/// let mut sources = session.sources(&lane, &[None]).await?;
+/// let mut source = sources.remove(0).typed::<Json>().expect("a source of what was asked for");
+/// assert_eq!(source.next().await?.records.len(), 1);
+/// outputs.committer.abort().await?;
+/// assert!(session.next_lane().await?.is_none());
+/// # Ok::<(), watermill_core::RunError>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Session: Send {
     /// The next lane this process is to walk, or `None` when there are no more. Asked only of the broker that reads the
     /// master; a broker without partitions hands out lane 0 once.
@@ -72,6 +139,17 @@ pub trait Session: Send {
 }
 
 /// One independent walk of the join tree.
+///
+/// ```
+/// use watermill_core::broker::Lane;
+///
+/// /// Which of several partitions a lane walks.
+/// fn partitions(lane: &Lane, of: u32) -> Vec<u32> {
+///     (lane.index..of).step_by(lane.count as usize).collect()
+/// }
+///
+/// assert_eq!(partitions(&Lane { index: 1, count: 2 }, 6), [1, 3, 5]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
     /// Which one, from 0.
@@ -81,6 +159,26 @@ pub struct Lane {
 }
 
 /// The outputs of one lane.
+///
+/// ```
+/// use watermill_core::broker::{BoxFuture, Checkpoint, Committer, LaneOutputs};
+/// # use watermill_core::error::BrokerError;
+///
+/// /// For a mill without results.
+/// struct Nothing;
+/// # impl Committer for Nothing {
+/// #     fn commit<'a>(&'a mut self, _: &'a Checkpoint) -> BoxFuture<'a, Result<(), BrokerError>> {
+/// #         Box::pin(std::future::ready(Ok(())))
+/// #     }
+/// #     fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
+/// #         Box::pin(std::future::ready(Ok(())))
+/// #     }
+/// # }
+///
+/// let outputs = LaneOutputs { sinks: Vec::new(), committer: Box::new(Nothing), resume: None };
+/// // The lane has never committed: it starts at the beginning.
+/// assert!(outputs.resume.is_none());
+/// ```
 pub struct LaneOutputs {
     /// A sink for each requested output, in the order of the request.
     pub sinks: Vec<AnySink>,
@@ -91,6 +189,34 @@ pub struct LaneOutputs {
 }
 
 /// Where the records of one stream come from.
+///
+/// ```
+/// use watermill_core::broker::{Batch, BoxFuture, InputEnd, Places, Source};
+/// use watermill_core::error::BrokerError;
+/// use watermill_core::record::Json;
+///
+/// /// The numbers from 0 on, a hundred at a time.
+/// struct Numbers { next: u64, total: u64 }
+///
+/// impl Source<Json> for Numbers {
+///     fn next(&mut self) -> BoxFuture<'_, Result<Batch<Json>, BrokerError>> {
+///         let end = self.total.min(self.next + 100);
+///         let records: Vec<Json> = (self.next..end).map(|number| Json(number.into())).collect();
+///         let mut batch = Batch::new(records, Places::memory(self.next, (end - self.next) as usize));
+///         batch.end = (end == self.total).then_some(InputEnd::Exhausted);
+///         self.next = end;
+///         Box::pin(std::future::ready(Ok(batch)))
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let mut numbers = Numbers { next: 0, total: 120 };
+/// assert!(numbers.next().await?.end.is_none());
+/// let rest = numbers.next().await?;
+/// assert_eq!((rest.records.len(), rest.places.offset(0), rest.end), (20, 100, Some(InputEnd::Exhausted)));
+/// # Ok::<(), watermill_core::RunError>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Source<R>: Send {
     /// The next records, in stream order. An empty batch is allowed; after a batch with an
     /// [`end`](Batch::end) the source is not asked again.
@@ -110,12 +236,71 @@ pub trait Source<R>: Send {
 }
 
 /// Where the results of one type go.
+///
+/// ```
+/// use watermill_core::broker::{BoxFuture, Sink};
+/// use watermill_core::error::BrokerError;
+/// use watermill_core::record::Json;
+///
+/// /// A line a result, shown by a committer when its time has come.
+/// #[derive(Default)]
+/// struct Text(String);
+///
+/// impl Sink<Json> for Text {
+///     fn write(&mut self, results: Vec<Json>) -> BoxFuture<'_, Result<(), BrokerError>> {
+///         for result in results {
+///             self.0 += &format!("{}\n", *result);
+///         }
+///         Box::pin(std::future::ready(Ok(())))
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let mut text = Text::default();
+/// text.write(vec![Json(1.into()), Json(2.into())]).await?;
+/// assert_eq!(text.0, "1\n2\n");
+/// # Ok::<(), watermill_core::RunError>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Sink<R>: Send {
     /// Takes results in their order. They become visible with the next commit.
     fn write(&mut self, results: Vec<R>) -> BoxFuture<'_, Result<(), BrokerError>>;
 }
 
 /// Makes outputs and input positions durable in one step.
+///
+/// ```
+/// use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Position};
+/// use watermill_core::error::BrokerError;
+///
+/// /// What was written, and what of it everybody sees, beside the positions that belong to it.
+/// #[derive(Default)]
+/// struct Table { written: Vec<u64>, seen: Vec<u64>, checkpoint: Checkpoint }
+///
+/// impl Committer for Table {
+///     fn commit<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), BrokerError>> {
+///         self.seen.append(&mut self.written);
+///         self.checkpoint = checkpoint.clone();
+///         Box::pin(std::future::ready(Ok(())))
+///     }
+///
+///     fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
+///         self.written.clear();
+///         Box::pin(std::future::ready(Ok(())))
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let mut table = Table { written: vec![1, 2], ..Table::default() };
+/// # let mut checkpoint = Checkpoint::default();
+/// # checkpoint.positions = vec![Position::at(2)];
+/// table.commit(&checkpoint).await?;
+/// table.written.push(3);
+/// table.abort().await?;
+/// assert_eq!((table.seen.as_slice(), table.checkpoint.positions[0].next), (&[1, 2][..], 2));
+/// # Ok::<(), watermill_core::RunError>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Committer: Send {
     /// All that the sinks were given until now and `checkpoint` become durable together, or neither does.
     ///

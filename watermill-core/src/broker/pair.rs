@@ -6,6 +6,16 @@ use super::{
 use crate::error::BrokerError;
 
 /// Combining brokers.
+///
+/// ```
+/// use watermill_core::prelude::*;
+///
+/// let events = MemoryBroker::new().read(vec![Json(serde_json::json!({"time": 1}))]);
+/// let kept = Collected::<Json>::new();
+/// let report = Mill::new(|event: &Json| event.clone()).run_blocking(events.and(MemoryBroker::new().write(&kept)))?;
+/// assert_eq!((report.results, kept.take().len()), (1, 1));
+/// # Ok::<(), watermill_core::RunError>(())
+/// ```
 pub trait BrokerExt: Broker + Sized {
     /// This broker and another one: each stream is read and written where it was declared.
     ///
@@ -35,6 +45,20 @@ pub trait BrokerExt: Broker + Sized {
 impl<B: Broker> BrokerExt for B {}
 
 /// Two brokers as one, from [`BrokerExt::and`].
+///
+/// ```
+/// use watermill_core::broker::Pair;
+/// use watermill_core::prelude::*;
+///
+/// fn storage(events: Vec<Json>, kept: &Collected<Json>) -> Pair<MemoryBroker, MemoryBroker> {
+///     MemoryBroker::new().read(events).and(MemoryBroker::new().write(kept))
+/// }
+///
+/// let both = storage(Vec::new(), &Collected::new());
+/// assert_eq!(both.name(), "MemoryBroker and MemoryBroker");
+/// assert_eq!((both.catalog()?.inputs.len(), both.catalog()?.outputs.len()), (1, 1));
+/// # Ok::<(), watermill_core::RunError>(())
+/// ```
 pub struct Pair<A, B> {
     first: A,
     second: B,

@@ -6,6 +6,18 @@ use serde::{Deserialize, Serialize};
 ///
 /// A position is not what was fetched: records that were looked at ahead of time, groups that are kept and
 /// windows that are open each hold it back.
+///
+/// ```
+/// use watermill_core::broker::Position;
+///
+/// let mut position = Position::at(512);
+/// position.part = "data/flights-02.ndjson".to_owned();
+/// position.number = 7;
+/// let text = serde_json::to_string(&position)?;
+/// assert_eq!(text, r#"{"part":"data/flights-02.ndjson","next":512,"number":7,"ended":false}"#);
+/// assert_eq!(serde_json::from_str::<Position>(&text)?, position);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Position {
@@ -30,6 +42,22 @@ pub struct Position {
 }
 
 /// The last record before a [`Position`].
+///
+/// ```
+/// use watermill_core::broker::{LastRecord, Position};
+///
+/// /// Where a source of a single part begins.
+/// fn begin(from: &Position) -> u64 {
+///     from.last.as_ref().map_or(from.next, |last| last.offset)
+/// }
+///
+/// let mut position = Position::at(12);
+/// assert_eq!(begin(&position), 12);
+/// let mut last = LastRecord::default();
+/// last.offset = 11;
+/// position.last = Some(last);
+/// assert_eq!(begin(&position), 11);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LastRecord {
@@ -45,6 +73,12 @@ pub struct LastRecord {
 
 impl Position {
     /// A position at `next`.
+    ///
+    /// ```
+    /// # use watermill_core::broker::Position;
+    /// let position = Position::at(12);
+    /// assert!(position.next == 12 && !position.ended && position.part.is_empty());
+    /// ```
     #[must_use]
     pub fn at(next: u64) -> Self {
         Self { next, ..Self::default() }
@@ -52,6 +86,18 @@ impl Position {
 }
 
 /// What a commit records of a lane.
+///
+/// ```
+/// use watermill_core::broker::{Checkpoint, Position};
+///
+/// let mut checkpoint = Checkpoint::default();
+/// checkpoint.positions = vec![Position::at(12), Position::at(40)];
+/// checkpoint.ended_outputs = vec![false];
+/// // What a committer makes durable, and a session gives back.
+/// let text = serde_json::to_string(&checkpoint)?;
+/// assert_eq!(serde_json::from_str::<Checkpoint>(&text)?, checkpoint);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Checkpoint {

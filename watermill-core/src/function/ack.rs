@@ -116,6 +116,24 @@ impl<R> Ack<R> {
     ///
     /// # Errors
     /// [`AckError`]: the run does not wait for them any more.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Picture { id: u64 }
+    /// # #[derive(StreamRecord)] struct Label { picture: u64 }
+    /// // Nothing was found in this picture: that is no failure.
+    /// fn label(_: &Picture, ack: Ack<Label>) -> Result<(), AckError> {
+    ///     ack.save([])
+    /// }
+    /// # use watermill::function::AckError;
+    ///
+    /// let labels = Collected::<Label>::new();
+    /// let broker = MemoryBroker::new().read(vec![Picture { id: 1 }]).write(&labels);
+    /// assert_eq!(Mill::new(label).run_blocking(broker)?.results, 0);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn save(mut self, results: impl IntoIterator<Item = R>) -> Result<(), AckError> {
         let results = results.into_iter().collect();
         self.shared.take().map_or(Err(AckError), |shared| shared.settle(State::Saved(results)))
@@ -146,6 +164,27 @@ impl<R> Ack<R> {
     }
 
     /// Whether the run has stopped waiting for it, so that the work can be left.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Picture { id: u64 }
+    /// # #[derive(StreamRecord)] struct Label { picture: u64 }
+    /// fn label(_: &Picture, ack: Ack<Label>) {
+    ///     std::thread::spawn(move || {
+    ///         if !ack.is_closed() {
+    ///             // .. long work ..
+    ///             let _ = ack.save([]);
+    ///         }
+    ///     });
+    /// }
+    ///
+    /// let labels = Collected::<Label>::new();
+    /// let broker = MemoryBroker::new().read(vec![Picture { id: 1 }]).write(&labels);
+    /// assert_eq!(Mill::new(label).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.as_ref().is_none_or(|shared| matches!(*shared.lock(), State::Closed))

@@ -6,6 +6,27 @@ use std::sync::Arc;
 use crate::record::StreamRecord;
 
 /// A first parameter: `&M` for one master at a time, `&[M]` for a window of them.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+///
+/// fn one(reading: &Reading) {
+///     assert!(reading.celsius < 100.0);
+/// }
+///
+/// fn window(readings: &[Reading]) {
+///     assert!(readings.iter().all(|reading| reading.celsius < 100.0));
+/// }
+///
+/// let broker = || MemoryBroker::new().read([20.0, 21.0, 22.0].map(|celsius| Reading { celsius }).into());
+/// assert_eq!(Mill::new(one).run_blocking(broker())?.calls, 3);
+/// assert_eq!(Mill::new(window).window(Window::count(2)).run_blocking(broker())?.calls, 2);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the master of a mill's function",
     label = "the first parameter is the master: `&M`, or `&[M]` for a window, where `M` is a stream record",

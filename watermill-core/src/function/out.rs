@@ -53,6 +53,25 @@ impl<R> Out<R> {
     }
 
     /// Writes a result.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// #[derive(StreamRecord, Debug, PartialEq)]
+    /// struct Divisor { value: u64 }
+    ///
+    /// fn divisors(number: &Number, out: &mut Out<Divisor>) {
+    ///     for value in (1..=number.value).filter(|value| number.value % value == 0) {
+    ///         out.push(Divisor { value });
+    ///     }
+    /// }
+    /// # let found = Collected::<Divisor>::new();
+    /// # Mill::new(divisors).run_blocking(MemoryBroker::new().read(vec![Number { value: 4 }]).write(&found))?;
+    /// assert_eq!(found.take(), [1, 2, 4].map(|value| Divisor { value }));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn push(&mut self, result: R) {
         if self.ended {
             self.late = true;
@@ -63,6 +82,27 @@ impl<R> Out<R> {
 
     /// Ends this result stream: it gets its EndOfStream, and to write to it afterwards is an error of the function. When all
     /// result streams of a mill have ended, the mill ends.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # #[derive(StreamRecord)] struct Kept { value: u64 }
+    /// fn until_zero(number: &Number, out: &mut Out<Kept>) {
+    ///     match number.value {
+    ///         0 => out.end(),
+    ///         value => out.push(Kept { value }),
+    ///     }
+    /// }
+    /// # let kept = Collected::<Kept>::new();
+    /// # let numbers = [1, 0, 2].map(|value| Number { value });
+    /// # let broker = MemoryBroker::new().read(Vec::from(numbers)).write(&kept);
+    /// // Of the numbers 1, 0 and 2.
+    /// let report = Mill::new(until_zero).run_blocking(broker)?;
+    /// assert_eq!((report.calls, report.results), (2, 1));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn end(&mut self) {
         self.ended = true;
     }

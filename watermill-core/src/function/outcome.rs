@@ -44,6 +44,31 @@ pub enum Control {
 }
 
 /// A return type: `R`, `()`, `Option<R>`, `Vec<R>`, and `Result<_, E>` or `Flow<_>` of any of these.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Line { text: String }
+/// #[derive(StreamRecord)]
+/// struct Number { value: i64 }
+///
+/// /// Nothing for an empty line; an error stops the run.
+/// fn parse(line: &Line) -> Result<Option<Number>, std::num::ParseIntError> {
+///     if line.text.is_empty() {
+///         return Ok(None);
+///     }
+///     Ok(Some(Number { value: line.text.parse()? }))
+/// }
+///
+/// let lines = |texts: [&str; 3]| texts.map(|text| Line { text: text.to_owned() }).into();
+/// let numbers = Collected::<Number>::new();
+/// let broker = |texts| MemoryBroker::new().read::<Line>(lines(texts)).write(&numbers);
+/// assert_eq!(Mill::new(parse).run_blocking(broker(["1", "", "2"]))?.results, 2);
+/// assert!(Mill::new(parse).run_blocking(broker(["1", "two", "3"])).is_err());
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a mill's function cannot return `{Self}`",
     label = "cannot be returned",

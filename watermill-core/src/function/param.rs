@@ -13,6 +13,25 @@ use crate::window::WindowInfo;
 
 /// A parameter behind the master: `&Joined<L, R>`, `&mut Out<R>`, [`Inject<T>`], `&Meta<M>`, `&WindowInfo` or
 /// [`Ack<R>`](super::Ack).
+///
+/// Its types, with lifetimes that stand for any, say what can be asked for:
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::function::Param;
+///
+/// # #[derive(StreamRecord)] struct Order { id: u32 }
+/// # #[derive(StreamRecord)] struct Line { order: u32 }
+/// fn can_be_given<P: Param>() {}
+///
+/// can_be_given::<&Joined<Order, Line>>();
+/// can_be_given::<&mut Out<Line>>();
+/// can_be_given::<Inject<String>>();
+/// can_be_given::<&Meta<Order>>();
+/// can_be_given::<&WindowInfo>();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no parameter of a mill's function",
     label = "not a parameter",
@@ -231,6 +250,28 @@ impl Slot for WindowInfo {
 /// All parameters behind the master: a tuple of [`Param`]s.
 ///
 /// Each parameter has a slot of its own, so that the borrows of a call never overlap.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Number { value: u64 }
+/// #[derive(StreamRecord)]
+/// struct Product { value: u64, offset: u64 }
+///
+/// // Behind the master in any order.
+/// fn times(number: &Number, by: Inject<u64>, out: &mut Out<Product>, meta: &Meta<Number>) {
+///     out.push(Product { value: number.value * *by, offset: meta.offset() });
+/// }
+///
+/// let products = Collected::<Product>::new();
+/// let broker = MemoryBroker::new().read(vec![Number { value: 2 }]).write(&products);
+/// Mill::new(times).inject(3_u64).run_blocking(broker)?;
+/// let product = &products.take()[0];
+/// assert_eq!((product.value, product.offset), (6, 0));
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the parameters behind the master cannot be given by a mill: `{Self}`",
     note = "behind the master, which is first, come `&Joined<L, R>` (records joined to `L`), `&mut Out<R>` (results), `Inject<T>` (what `.inject(value)` was given), `&Meta<M>`, `&WindowInfo` and `Ack<R>` (results that come later)"

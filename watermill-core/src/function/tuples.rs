@@ -5,6 +5,22 @@ use super::param::{Param, ParamNeeds, ParamSpec, Params, Slot};
 
 /// What a function's type says: its first parameter, the other ones, its result. No bounds here, so that a function that is
 /// wrong in one place is reported for that place and not as "no function".
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::function::Shape;
+///
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+///
+/// fn first_parameter<F: Shape<Marker>, Marker>(_: F) -> &'static str {
+///     std::any::type_name::<F::First>()
+/// }
+///
+/// assert!(first_parameter(|_: &Reading, _: Inject<f64>| ()).ends_with("Reading"));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function for a mill",
     label = "not a function for a mill",
@@ -22,6 +38,26 @@ pub trait Shape<Marker> {
 
 /// A function that changes nothing of its own: `Fn`, not `FnMut`. Asked for beside [`Call`], so that a closure that is not gets a
 /// message that says where it belongs.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+///
+/// // It changes what it shares with others, not what it captured: that is `Fn`.
+/// static WARM: AtomicU64 = AtomicU64::new(0);
+/// let count = |reading: &Reading| {
+///     WARM.fetch_add(u64::from(reading.celsius > 20.0), Ordering::Relaxed);
+/// };
+/// let broker = MemoryBroker::new().read([19.0, 21.0].map(|celsius| Reading { celsius }).into());
+/// Mill::new(count).run_blocking(broker)?;
+/// assert_eq!(WARM.load(Ordering::Relaxed), 1);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`Mill::new` cannot call a closure that changes what it captured, or gives it away",
     label = "this closure is not `Fn`",
@@ -31,6 +67,35 @@ pub trait Shape<Marker> {
 pub trait Unchanging<Marker>: Shape<Marker> {}
 
 /// A function that can be called with arguments of any lifetime, from several threads.
+///
+/// With the bounds of [`Mill::new`](crate::Mill::new), a function can be taken and wrapped by one of your own:
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::function::{Call, Master, Outcome, Params, Shape};
+///
+/// /// The mill that all jobs here start from.
+/// fn job<F, Marker, M>(function: F) -> Mill<M>
+/// where
+///     F: Shape<Marker> + Call<Marker>,
+///     F::First: Master<Record = M>,
+///     F::Rest: Params,
+///     F::Output: Outcome,
+///     M: StreamRecord,
+///     Marker: 'static,
+/// {
+///     Mill::new(function).on_bad::<M>(OnBad::Skip).progress(false)
+/// }
+///
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+///
+/// let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+/// assert_eq!(job(|_: &Reading| ()).run_blocking(broker)?.calls, 1);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function that `Mill::new` can call",
     label = "not a function that `Mill::new` can call",
@@ -50,6 +115,32 @@ pub trait Call<Marker>:
 }
 
 /// As [`Call`], for a closure of one lane, which may change what it captured.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: f64 }
+/// #[derive(StreamRecord, Debug, PartialEq)]
+/// struct Record { celsius: f64 }
+///
+/// /// Each reading that is warmer than all before it.
+/// fn records() -> impl FnMut(&Reading) -> Option<Record> {
+///     let mut warmest = f64::NEG_INFINITY;
+///     move |reading| {
+///         let warmer = reading.celsius > warmest;
+///         warmest = warmest.max(reading.celsius);
+///         warmer.then_some(Record { celsius: reading.celsius })
+///     }
+/// }
+///
+/// let found = Collected::<Record>::new();
+/// let readings = [20.0, 18.0, 22.0].map(|celsius| Reading { celsius });
+/// Mill::per_lane(records).run_blocking(MemoryBroker::new().read(Vec::from(readings)).write(&found))?;
+/// assert_eq!(found.take(), [20.0, 22.0].map(|celsius| Record { celsius }));
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called with borrowed arguments",
     note = "`Mill::per_lane` takes a closure that returns the lane's function: `Mill::per_lane(|| {{ let mut seen = 0; move |flight: &Flight| .. }})`"
@@ -64,6 +155,29 @@ pub trait CallMut<Marker>: Shape<Marker, First: Master, Rest: Params> + 'static 
 }
 
 /// As [`Call`], for an `async fn`.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use std::time::Duration;
+///
+/// #[derive(StreamRecord)]
+/// struct Order { id: u32 }
+/// #[derive(StreamRecord, Debug, PartialEq)]
+/// struct Priced { id: u32, cents: u64 }
+///
+/// async fn price(order: &Order) -> Priced {
+///     // In place of a question to another service.
+///     tokio::time::sleep(Duration::from_millis(1)).await;
+///     Priced { id: order.id, cents: 20 }
+/// }
+///
+/// let priced = Collected::<Priced>::new();
+/// Mill::new_async(price).run_blocking(MemoryBroker::new().read(vec![Order { id: 1 }]).write(&priced))?;
+/// assert_eq!(priced.take(), [Priced { id: 1, cents: 20 }]);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an `async fn` that a mill can call",
     label = "not an `async fn` that a mill can call",

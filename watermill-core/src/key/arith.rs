@@ -12,6 +12,21 @@ use super::expr::write_at;
 use super::{Computed, Evaluated, Expr, Field, KeyFault, Operand, Place, Rank, written};
 
 /// How a value looks within an expression.
+///
+/// It is how a constant is printed, and what a message shows of the values. The default is the `Debug` form.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Rank, Shown};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Reading { celsius: i64 }
+///
+/// assert_eq!((8_i64.rank(), (-8_i64).rank()), (Rank::Atom, Rank::Sign));
+/// assert_eq!((Reading::fields().celsius * -8).to_string(), "celsius * -8");
+/// ```
 pub trait Shown: fmt::Debug {
     /// Writes the value.
     ///
@@ -37,6 +52,13 @@ impl<T: Shown> Shown for Option<T> {
 }
 
 /// Why two values have no result.
+///
+/// ```
+/// use watermill_core::key::{Arith, ArithFault, Divided, Plus};
+///
+/// assert_eq!(Arith::<Plus>::apply(&250_u8, &8), Err(ArithFault::Overflow));
+/// assert_eq!(Arith::<Divided>::apply(&250_u8, &0), Err(ArithFault::DivisionByZero));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArithFault {
     /// It is outside of the range of the type.
@@ -46,6 +68,33 @@ pub enum ArithFault {
 }
 
 /// A value that the operation `O` can be applied to, with a `D` on the right.
+///
+/// A type of one's own that implements it can be calculated with in expressions:
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Arith, ArithFault, KeyExpr, Plus, Shown};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::{StreamKey, StreamRecord};
+///
+/// #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, StreamKey)]
+/// struct Tick(u32);
+///
+/// impl Shown for Tick {}
+/// impl Arith<Plus> for Tick {
+///     fn apply(&self, by: &Tick) -> Result<Self, ArithFault> {
+///         self.0.checked_add(by.0).map(Tick).ok_or(ArithFault::Overflow)
+///     }
+/// }
+///
+/// #[derive(StreamRecord)]
+/// struct Note { start: Tick, length: Tick }
+///
+/// let end = Note::fields().start + Note::fields().length;
+/// let key = end.key(&Note { start: Tick(8), length: Tick(2) })?;
+/// assert_eq!(key.as_deref(), Some(&Tick(10)));
+/// # Ok::<(), watermill_core::key::KeyFault>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "no `{O}` of a `{Self}` and a `{D}` in key expressions",
     label = "not possible with a `{D}` on the right",
@@ -61,6 +110,13 @@ pub trait Arith<O, D = Self>: Shown + Sized {
 }
 
 /// A value with a negative.
+///
+/// ```
+/// use watermill_core::key::{ArithFault, Negate};
+///
+/// assert_eq!(45_i64.negate(), Ok(-45));
+/// assert_eq!(i64::MIN.negate(), Err(ArithFault::Overflow));
+/// ```
 #[diagnostic::on_unimplemented(message = "a `{Self}` cannot be negated", label = "`-` needs a signed number")]
 pub trait Negate: Shown + Sized {
     /// The negative.
@@ -78,6 +134,13 @@ impl<T: Negate> Negate for Option<T> {
 }
 
 /// An operation of two sides.
+///
+/// ```
+/// use watermill_core::key::{DivEuclid, Operation, Plus, Times};
+///
+/// assert_eq!((Plus::SIGN, Times::SIGN, DivEuclid::SIGN), ("+", "*", "div_euclid"));
+/// assert!(Plus::RANK < Times::RANK);
+/// ```
 pub trait Operation: 'static {
     /// How it is written between its sides, or as a method: `+`, `div_euclid`.
     const SIGN: &'static str;
@@ -116,6 +179,26 @@ operations! {
 }
 
 /// `left O right`.
+///
+/// What the operators make, within a [`Computed`]; its name is needed to return an expression.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Binary, Computed, Field, Literal, Place, Plus};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// type Later<P> = Computed<Binary<Plus, Field<P>, Literal<<P as Place>::Record, i64>>>;
+///
+/// fn later<P: Place<Value = i64>>(field: Field<P>) -> Later<P> {
+///     field + 45
+/// }
+///
+/// #[derive(StreamRecord)]
+/// struct Flight { time: i64 }
+///
+/// assert_eq!(later(Flight::fields().time).to_string(), "time + 45");
+/// ```
 pub struct Binary<O, A, B> {
     left: A,
     right: B,
@@ -243,6 +326,26 @@ fn bare_type_name<V>() -> &'static str {
 }
 
 /// `-inner`.
+///
+/// The key of a stream that is sorted downwards goes up when it is negated.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Computed, Field, KeyExpr, Negated, Place};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// fn downwards<P: Place<Value = i64>>(field: Field<P>) -> Computed<Negated<Field<P>>> {
+///     -field
+/// }
+///
+/// #[derive(StreamRecord)]
+/// struct Score { points: i64 }
+///
+/// let key = downwards(Score::fields().points);
+/// assert!(key.key(&Score { points: 70 })? < key.key(&Score { points: 60 })?);
+/// # Ok::<(), watermill_core::key::KeyFault>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Negated<A>(A);
 
@@ -346,6 +449,18 @@ macro_rules! operators {
             }
 
             /// The remainder, never negative: where in its interval of length `by` a value lies.
+            ///
+            /// ```
+            /// # extern crate watermill_core as watermill;
+            /// # use watermill_core::{key::KeyExpr, record::StreamRecord};
+            /// # use watermill_derive::StreamRecord;
+            /// #[derive(StreamRecord)]
+            /// struct Reading { second: i64 }
+            ///
+            /// let within_minute = Reading::fields().second.rem_euclid(60);
+            /// assert_eq!(within_minute.key(&Reading { second: 61 }), Ok(Some(1)));
+            /// assert_eq!(within_minute.key(&Reading { second: -1 }), Ok(Some(59)));
+            /// ```
             #[inline]
             pub fn rem_euclid<Rhs>(self, by: Rhs) -> Computed<Binary<RemEuclid, Self, Rhs::Expr>>
             where

@@ -14,10 +14,47 @@ use crate::record::StreamRecord;
 /// its own fields: `Robot::fields().pose.x`.
 ///
 /// It is a name, not a value: copying it costs nothing.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::KeyExpr;
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Robot { name: String, pose: Pose }
+/// #[derive(StreamRecord)]
+/// struct Pose { x: f64 }
+///
+/// let robot = Robot { name: "Ada".to_owned(), pose: Pose { x: 1.5 } };
+/// // Text is borrowed from the record.
+/// assert_eq!(Robot::fields().name.key(&robot)?.as_deref(), Some("Ada"));
+/// assert_eq!((Robot::fields().pose.x * 2.0).to_string(), "pose.x * 2.0");
+/// # Ok::<(), watermill_core::key::KeyFault>(())
+/// ```
 pub struct Field<P>(PhantomData<fn() -> P>);
 
 impl<P> Field<P> {
     /// The field at the place `P`; written by the derive.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// use watermill_core::key::{Field, Place};
+    /// # use watermill_core::record::StreamRecord;
+    /// # use watermill_derive::StreamRecord;
+    /// /// The path of a field of which only the type is known.
+    /// fn path<P: Place>() -> String {
+    ///     Field::<P>::new().to_string()
+    /// }
+    ///
+    /// fn path_of<P: Place>(_: Field<P>) -> String {
+    ///     path::<P>()
+    /// }
+    ///
+    /// #[derive(StreamRecord)]
+    /// struct Robot { time: i64 }
+    /// assert_eq!(path_of(Robot::fields().time), "time");
+    /// ```
     #[must_use]
     #[inline]
     pub const fn new() -> Self {
@@ -53,6 +90,21 @@ where
 }
 
 /// What an [`Expr`] yields: a value in the record, or one that was computed.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Evaluated, Expr};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Reading { time: i64 }
+///
+/// let reading = Reading { time: 90 };
+/// assert!(matches!(Reading::fields().time.eval(&reading)?, Evaluated::Borrowed(90)));
+/// assert!(matches!((Reading::fields().time / 60).eval(&reading)?, Evaluated::Owned(1)));
+/// # Ok::<(), watermill_core::key::KeyFault>(())
+/// ```
 #[derive(Debug)]
 pub enum Evaluated<'a, V> {
     /// Stands in the record, or in the expression.
@@ -72,6 +124,21 @@ impl<V> AsRef<V> for Evaluated<'_, V> {
 }
 
 /// How tightly an expression holds together, as in Rust.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Expr, Rank};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Reading { time: i64 }
+///
+/// let sum = Reading::fields().time + 45;
+/// assert!(sum.rank() == Rank::Sum && Rank::Sum < Rank::Product);
+/// // Hence the parentheses.
+/// assert_eq!((sum / 60).to_string(), "(time + 45) / 60");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     /// `a + b`, `a - b`.
@@ -87,6 +154,24 @@ pub enum Rank {
 /// A node of an expression over the fields of one record.
 ///
 /// Written by the operators of [`Field`] and [`Computed`]; nobody else needs to implement it.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Expr, KeyFault};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// /// The sum of an expression over some records.
+/// fn total<E: Expr<Value = i64>>(expr: E, records: &[E::Record]) -> Result<i64, KeyFault> {
+///     records.iter().map(|record| Ok(*expr.eval(record)?.as_ref())).sum()
+/// }
+///
+/// #[derive(StreamRecord)]
+/// struct Line { cents: i64, count: i64 }
+///
+/// let lines = [Line { cents: 20, count: 3 }, Line { cents: 50, count: 1 }];
+/// assert_eq!(total(Line::fields().cents * Line::fields().count, &lines), Ok(110));
+/// ```
 pub trait Expr: Send + Sync + 'static {
     /// The record whose fields the expression is over.
     type Record: 'static;
@@ -130,6 +215,22 @@ impl<P: Place> Expr for Field<P> {
 /// An expression that is more than a field: `RobotLocation::fields().time + 10`.
 ///
 /// Takes part in larger expressions as [`Field`] does.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::KeyExpr;
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Flight { time: i64 }
+///
+/// // As a field, it can be used several times.
+/// let ready = Flight::fields().time + 45;
+/// let hour = ready / 60;
+/// let flight = Flight { time: 100 };
+/// assert_eq!((ready.key(&flight), hour.key(&flight)), (Ok(Some(145)), Ok(Some(2))));
+/// ```
 #[derive(Clone, Copy)]
 pub struct Computed<N>(pub(super) N);
 
@@ -152,6 +253,24 @@ impl<N: Expr> Expr for Computed<N> {
 }
 
 /// A constant within an expression over `R`.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Binary, Computed, Field, Literal, Place, Times};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// type Seconds<P> = Computed<Binary<Times, Literal<<P as Place>::Record, i64>, Field<P>>>;
+///
+/// fn seconds<P: Place<Value = i64>>(minutes: Field<P>) -> Seconds<P> {
+///     60 * minutes
+/// }
+///
+/// #[derive(StreamRecord)]
+/// struct Flight { minute: i64 }
+///
+/// assert_eq!(seconds(Flight::fields().minute).to_string(), "60 * minute");
+/// ```
 pub struct Literal<R, V> {
     value: V,
     of: PhantomData<fn() -> R>,
@@ -191,6 +310,24 @@ impl<R: 'static, V: Shown + Send + Sync + 'static> Expr for Literal<R, V> {
 }
 
 /// `inner.map(..)`: what a function of the user's makes of a value.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Computed, Field, KeyExpr, Mapped, Place};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// fn length<P: Place<Value = String>>(text: Field<P>) -> Computed<Mapped<Field<P>, fn(&String) -> usize>> {
+///     text.map(String::len)
+/// }
+///
+/// #[derive(StreamRecord)]
+/// struct Airport { code: String }
+///
+/// let key = length(Airport::fields().code);
+/// assert_eq!(key.key(&Airport { code: "ORD".to_owned() }), Ok(Some(3)));
+/// assert_eq!(key.to_string(), "code.map(..)");
+/// ```
 #[derive(Clone, Copy)]
 pub struct Mapped<A, F> {
     pub(super) inner: A,
@@ -236,6 +373,28 @@ pub(super) fn write_at(expr: &impl Expr, least: Rank, f: &mut fmt::Formatter<'_>
 ///
 /// Implemented by expressions over the same record, by numbers of the left side's own type, and, beside dates, by
 /// the durations of their crate.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Arith, Binary, Computed, Expr, Field, Operand, Place, Plus};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// /// Moves a key by a constant or by another field of the record.
+/// fn moved<P: Place, D>(key: Field<P>, by: D) -> Computed<Binary<Plus, Field<P>, D::Expr>>
+/// where
+///     D: Operand<P::Record, P::Value>,
+///     P::Value: Arith<Plus, <D::Expr as Expr>::Value>,
+/// {
+///     key + by
+/// }
+///
+/// #[derive(StreamRecord)]
+/// struct Flight { time: i64, delay: i64 }
+///
+/// assert_eq!(moved(Flight::fields().time, 45).to_string(), "time + 45");
+/// assert_eq!(moved(Flight::fields().time, Flight::fields().delay).to_string(), "time + delay");
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be combined with a `{V}` of `{R}`",
     label = "neither a constant that fits `{V}` nor an expression over `{R}`",
@@ -300,6 +459,19 @@ macro_rules! expression {
             /// What `function` makes of the value: `fields().name.map(|name| name.len())`.
             ///
             /// The function sees the value in the record; nothing is copied for it.
+            ///
+            /// ```
+            /// # extern crate watermill_core as watermill;
+            /// # use watermill_core::{key::KeyExpr, record::StreamRecord};
+            /// # use watermill_derive::StreamRecord;
+            /// #[derive(StreamRecord)]
+            /// struct Airport { code: String }
+            ///
+            /// let initial = Airport::fields().code.map(|code| code.chars().next());
+            /// assert_eq!(initial.key(&Airport { code: "ORD".to_owned() }), Ok(Some('O')));
+            /// // Nothing matches it, since `None` matches nothing.
+            /// assert_eq!(initial.key(&Airport { code: String::new() }), Ok(None));
+            /// ```
             #[inline]
             pub fn map<F, K>(self, function: F) -> Computed<Mapped<Self, F>>
             where

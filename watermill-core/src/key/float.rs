@@ -9,11 +9,25 @@ use super::{KeyFault, KeyOffset, KeyValue, Shifted};
 /// A float that is not NaN, ordered as numbers are: the [view](KeyValue::View) of `f32` and `f64`.
 ///
 /// There is one zero: -0.0 became 0.0. The infinities are ordinary, the least and the greatest.
+///
+/// ```
+/// use watermill_core::key::{Float, KeyFault, KeyValue};
+///
+/// assert_eq!((-0.0_f64).view(), 0.0_f64.view());
+/// assert!(1.5_f64.view()? < f64::INFINITY.view()?);
+/// assert_eq!(f64::NAN.view(), Err(KeyFault::NotANumber));
+/// # Ok::<(), KeyFault>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Float<T>(T);
 
 impl<T: Copy> Float<T> {
     /// The float.
+    ///
+    /// ```
+    /// # use watermill_core::key::Float;
+    /// assert_eq!(Float::<f64>::new(1.5).map(Float::get), Some(1.5));
+    /// ```
     #[inline]
     #[must_use]
     pub fn get(self) -> T {
@@ -31,6 +45,12 @@ macro_rules! float_key {
     ($($type:ident)+) => {$(
         impl Float<$type> {
             /// `value` as a part of the order; `None` if it is NaN.
+            ///
+            /// ```
+            /// # use watermill_core::key::Float;
+            /// assert!(Float::<f64>::new(0.5) < Float::<f64>::new(2.0));
+            /// assert!(Float::<f64>::new(f64::NAN).is_none());
+            /// ```
             #[inline]
             #[must_use]
             pub fn new(value: $type) -> Option<Self> {

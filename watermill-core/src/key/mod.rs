@@ -93,6 +93,26 @@ use std::fmt;
 /// A place inside a record that is known at compile time: a field, or a field of a field.
 ///
 /// Written by `#[derive(StreamRecord)]`; nobody else needs to implement it.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{Field, Place};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Robot { pose: Pose }
+/// #[derive(StreamRecord)]
+/// struct Pose { x: f64 }
+///
+/// /// Reads the field that an expression names.
+/// fn value_of<P: Place>(_: Field<P>, record: &P::Record) -> &P::Value {
+///     P::get(record)
+/// }
+///
+/// let robot = Robot { pose: Pose { x: 1.5 } };
+/// assert_eq!(*value_of(Robot::fields().pose.x, &robot), 1.5);
+/// ```
 pub trait Place: 'static {
     /// The record the place is in.
     type Record: 'static;
@@ -110,6 +130,22 @@ pub trait Place: 'static {
 }
 
 /// Why a record has no usable key.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{KeyExpr, KeyFault};
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Trip { metres: i64, seconds: i64, cost: f64 }
+///
+/// let trip = Trip { metres: 900, seconds: 0, cost: f64::NAN };
+/// let fault = (Trip::fields().metres / Trip::fields().seconds).key(&trip).unwrap_err();
+/// assert_eq!(fault.to_string(), "`900 / 0` divides by zero");
+/// assert!(matches!(fault, KeyFault::DivisionByZero { .. }));
+/// assert_eq!(Trip::fields().cost.key(&trip), Err(KeyFault::NotANumber));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFault {
@@ -135,6 +171,26 @@ pub enum KeyFault {
 /// Computes a key from a record.
 ///
 /// Implemented by field expressions, by tuples of key expressions and by closures `Fn(&R) -> K`.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::KeyExpr;
+/// # use watermill_core::record::StreamRecord;
+/// # use watermill_derive::StreamRecord;
+///
+/// #[derive(StreamRecord)]
+/// struct Flight { day: u32, minute: u32 }
+///
+/// /// Whether a join by this key could read the records in their order.
+/// fn never_goes_down<R, E: KeyExpr<R>>(records: &[R], key: E) -> bool {
+///     records.is_sorted_by_key(|record| key.key(record).ok().flatten())
+/// }
+///
+/// let flights = [(1, 900), (1, 905), (2, 10)].map(|(day, minute)| Flight { day, minute });
+/// assert!(!never_goes_down(&flights, Flight::fields().minute));
+/// assert!(never_goes_down(&flights, (Flight::fields().day, Flight::fields().minute)));
+/// assert!(never_goes_down(&flights, |flight: &Flight| flight.day * 1440 + flight.minute));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key of a record",
     label = "cannot be a key of a record",

@@ -14,6 +14,33 @@ use super::{KeyExpr, KeyFault};
 /// A closure cannot return a key that borrows from the record; use the field itself (`fields().name`), which does.
 /// Whoever implements this by hand writes `Self::View<'a>` in [`into_view`](KeyValue::into_view), also where the view
 /// borrows nothing.
+///
+/// ```
+/// use std::cmp::Reverse;
+/// use watermill_core::key::{KeyFault, KeyValue};
+///
+/// /// A rank in a list: the best one has the highest number and comes first.
+/// struct Points(u32);
+///
+/// impl KeyValue for Points {
+///     type View<'a> = Reverse<u32>;
+///
+///     fn view(&self) -> Result<Option<Reverse<u32>>, KeyFault> {
+///         Ok(Some(Reverse(self.0)))
+///     }
+///
+///     fn into_view<'a>(self) -> Result<Option<Self::View<'a>>, KeyFault> {
+///         self.view()
+///     }
+///
+///     fn detach(view: &Reverse<u32>) -> Self {
+///         Self(view.0)
+///     }
+/// }
+///
+/// assert!(Points(70).view()? < Points(60).view()?);
+/// # Ok::<(), KeyFault>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
     label = "cannot be a key",
@@ -41,6 +68,15 @@ pub trait KeyValue: Sized + Send + Sync + 'static {
 }
 
 /// A key moved by an offset: where the bounds of an interval join (`within(lower..=upper)`) lie.
+///
+/// ```
+/// use watermill_core::key::{KeyOffset, Shifted};
+///
+/// // The bounds of `within(-5..=5)` around a key.
+/// assert_eq!(i8::shift(&2, &-5), Shifted::At(-3));
+/// assert_eq!(i8::shift(&-125, &-5), Shifted::BelowAll);
+/// assert!(Shifted::BelowAll < Shifted::At(i8::MIN) && Shifted::At(i8::MAX) < Shifted::AboveAll);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shifted<V> {
     /// Below every value of the type: the exact result is too small for it.
@@ -55,6 +91,16 @@ pub enum Shifted<V> {
 ///
 /// Integers and floats take offsets of their own type, dates the durations of their own crate; jiff's civil dates take its
 /// `Span`s too. `SystemTime` takes std's `Duration`, which is never negative: to look back, move the other key.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use watermill_core::key::{KeyOffset, Shifted};
+///
+/// let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(43_200);
+/// let later = SystemTime::shift(&noon, &Duration::from_secs(60));
+/// assert_eq!(later, Shifted::At(noon + Duration::from_secs(60)));
+/// assert_eq!(u8::shift(&250, &10), Shifted::AboveAll);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "an offset of type `{D}` cannot be added to a key of type `{Self}`",
     label = "`{D}` is no offset of `{Self}`",
@@ -68,6 +114,32 @@ pub trait KeyOffset<D>: KeyValue {
 /// The type of a join's right key: that of its left key.
 ///
 /// Every key type is the same as itself and no other; being a trait, it lets the compiler say so in words.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill_core::key::{KeyExpr, SameKey};
+/// use watermill_core::prelude::*;
+/// # use watermill_derive::StreamRecord;
+///
+/// /// A left join by any two keys of one type.
+/// fn keep_all<L, R, A, B>(left: A, right: B) -> JoinWith<L, R, A::Value>
+/// where
+///     L: StreamRecord,
+///     R: StreamRecord,
+///     A: KeyExpr<L>,
+///     B: KeyExpr<R>,
+///     B::Value: SameKey<A::Value>,
+/// {
+///     JoinWith::new(left, right).left()
+/// }
+///
+/// # #[derive(StreamRecord)] struct Order { id: u32 }
+/// # #[derive(StreamRecord)] struct Price { id: u32 }
+/// let mill = Mill::new(|_: &Order, _: &Joined<Order, Price>| ())
+///     .join(keep_all(Order::fields().id, Price::fields().id));
+/// assert!(mill.explain()?.contains("Price: left, id = id"));
+/// # Ok::<(), watermill_core::BuildError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the two keys of a join differ: the left one is `{V}`, the right one is `{Self}`",
     label = "this key is `{Self}`, the left one is `{V}`",

@@ -42,6 +42,20 @@ pub struct Window<M> {
 impl<M: StreamRecord> Window<M> {
     /// Neighbours with an equal key: `Window::by(Reading::fields().time / 60)`. The key needs no order: whenever it
     /// changes, a new window begins.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Sample { sensor: u32 }
+    /// # let samples = [7, 7, 3, 7].map(|sensor| Sample { sensor });
+    /// # let broker = MemoryBroker::new().read(Vec::from(samples));
+    /// let mill = Mill::new(|samples: &[Sample]| assert!(samples.iter().all(|one| one.sensor == samples[0].sensor)))
+    ///     .window(Window::by(Sample::fields().sensor));
+    /// // The sensors 7, 7 and 3 and 7 again.
+    /// assert_eq!(mill.run_blocking(broker)?.calls, 3);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn by<E: KeyExpr<M>>(key: E) -> Self {
         let text = format!("window by {}", describe::<M, E>(&key));
@@ -49,6 +63,19 @@ impl<M: StreamRecord> Window<M> {
     }
 
     /// A number of masters; only the last window may be smaller. Zero is a [`BuildError`](crate::BuildError).
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Sample { sensor: u32 }
+    /// # let samples = [7, 7, 3, 7, 3].map(|sensor| Sample { sensor });
+    /// # let broker = MemoryBroker::new().read(Vec::from(samples));
+    /// let mill = Mill::new(|samples: &[Sample]| assert!(samples.len() <= 2)).window(Window::count(2));
+    /// // Of five masters.
+    /// assert_eq!(mill.run_blocking(broker)?.calls, 3);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn count(masters: usize) -> Self {
         let mistake = (masters == 0).then(|| "a window of 0 masters would never close".to_owned());
@@ -163,6 +190,32 @@ impl<M: StreamRecord, E: KeyExpr<M>> AnyWindow for OpenByKey<M, E> {
 }
 
 /// Why a window closed.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use watermill::prelude::*;
+/// # use watermill_derive::StreamRecord;
+/// use watermill::window::CloseReason;
+///
+/// #[derive(StreamRecord)]
+/// struct Sample { minute: i64 }
+///
+/// /// Writes nothing for a minute that may not be complete.
+/// fn complete(samples: &[Sample], info: &WindowInfo) -> Option<Json> {
+///     match info.reason() {
+///         CloseReason::KeyChanged => Some(Json(samples.len().into())),
+///         CloseReason::EndOfStream => None,
+///         other => unreachable!("{other:?}: this window is not one of a number of masters"),
+///     }
+/// }
+///
+/// let counts = Collected::<Json>::new();
+/// let samples = [1, 1, 2].map(|minute| Sample { minute });
+/// let broker = MemoryBroker::new().read(Vec::from(samples)).write(&counts);
+/// Mill::new(complete).window(Window::by(Sample::fields().minute)).run_blocking(broker)?;
+/// assert_eq!(counts.take(), [Json(2.into())]);
+/// # Ok::<(), watermill::RunError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -211,12 +264,37 @@ impl WindowInfo {
     }
 
     /// The number of this window on its lane in this run, from 0.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Sample { value: u64 }
+    /// # let broker = MemoryBroker::new().read((0..6).map(|value| Sample { value }).collect());
+    /// let mill = Mill::new(|samples: &[Sample], info: &WindowInfo| assert_eq!(samples[0].value, info.index() * 2));
+    /// assert_eq!(mill.window(Window::count(2)).run_blocking(broker)?.calls, 3);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn index(&self) -> u64 {
         self.index
     }
 
     /// Why it closed.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # use watermill::window::CloseReason;
+    /// # #[derive(StreamRecord)] struct Sample { value: u64 }
+    /// # let broker = MemoryBroker::new().read((0..3).map(|value| Sample { value }).collect());
+    /// let mill = Mill::new(|samples: &[Sample], info: &WindowInfo| {
+    ///     assert_eq!(info.reason() == CloseReason::Full, samples.len() == 2);
+    /// });
+    /// assert_eq!(mill.window(Window::count(2)).run_blocking(broker)?.calls, 2);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn reason(&self) -> CloseReason {
         self.reason

@@ -9,6 +9,17 @@ use crate::error::{BadCause, BoxError};
 use crate::record::StreamRecord;
 
 /// What the bytes of one message are.
+///
+/// ```
+/// use watermill_core::broker::codec::{Decode, Decoded, EOS_MARK, JsonCodec};
+/// use watermill_core::record::Json;
+///
+/// let event: Decoded<Json> = JsonCodec.decode(br#"{"time": 1}"#)?;
+/// assert!(matches!(event, Decoded::Record(Json(value)) if value["time"] == 1));
+/// let end: Decoded<Json> = JsonCodec.decode(EOS_MARK)?;
+/// assert!(matches!(end, Decoded::EndOfStream));
+/// # Ok::<(), watermill_core::BadCause>(())
+/// ```
 #[derive(Debug)]
 pub enum Decoded<R> {
     /// A record.
@@ -67,6 +78,17 @@ pub trait Decode<R>: Send + Sync + 'static {
 }
 
 /// Where [`Decode::decode_lines`] puts what it decodes.
+///
+/// ```
+/// use watermill_core::broker::codec::{Decode, JsonCodec, Lines};
+/// use watermill_core::record::Json;
+///
+/// let (mut records, mut offsets) = (Vec::<Json>::new(), Vec::new());
+/// let into = &mut Lines { records: &mut records, offsets: &mut offsets, base: 1000, limit: 4096 };
+/// let decoded = JsonCodec.decode_lines("{\"time\":1}\n{\"time\":2}\n{\"ti", into);
+/// // The third line is left over.
+/// assert_eq!((decoded, records.len(), offsets), (22, 2, vec![1000, 1011]));
+/// ```
 #[derive(Debug)]
 pub struct Lines<'a, R> {
     /// The records.
@@ -80,6 +102,28 @@ pub struct Lines<'a, R> {
 }
 
 /// Writes a record as the bytes of one message.
+///
+/// ```
+/// use watermill_core::broker::codec::Encode;
+/// use watermill_core::error::BoxError;
+///
+/// struct Number { value: i64 }
+///
+/// /// A number a line, as plain text.
+/// struct PlainText;
+///
+/// impl Encode<Number> for PlainText {
+///     fn encode(&self, number: &Number, out: &mut Vec<u8>) -> Result<(), BoxError> {
+///         out.extend_from_slice(number.value.to_string().as_bytes());
+///         Ok(())
+///     }
+/// }
+///
+/// let mut text = Vec::new();
+/// PlainText.encode(&Number { value: 42 }, &mut text)?;
+/// assert_eq!(text, b"42");
+/// # Ok::<(), BoxError>(())
+/// ```
 pub trait Encode<R>: Send + Sync + 'static {
     /// Appends the message to `out`. For files the message must not contain a line feed.
     ///
@@ -89,10 +133,29 @@ pub trait Encode<R>: Send + Sync + 'static {
 }
 
 /// JSON by serde; EndOfStream is `{"eos__": true}`, as Python's watermill writes it.
+///
+/// ```
+/// use watermill_core::broker::codec::{Decode, Decoded, Encode, JsonCodec};
+/// use watermill_core::record::Json;
+///
+/// let mut text = Vec::new();
+/// JsonCodec.encode(&Json(serde_json::json!({"time": 1})), &mut text)?;
+/// assert_eq!(text, br#"{"time":1}"#);
+/// let again: Decoded<Json> = JsonCodec.decode(&text)?;
+/// assert!(matches!(again, Decoded::Record(event) if event["time"] == 1));
+/// # Ok::<(), watermill_core::error::BoxError>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JsonCodec;
 
 /// The EndOfStream mark on streams of JSON.
+///
+/// ```
+/// use watermill_core::broker::codec::{EOS_MARK, is_eos_mark};
+///
+/// let stream = [b"{\"time\": 1}\n", EOS_MARK].concat();
+/// assert!(stream.split(|byte| *byte == b'\n').next_back().is_some_and(is_eos_mark));
+/// ```
 pub const EOS_MARK: &[u8] = br#"{"eos__": true}"#;
 
 /// Whether `bytes` are the EndOfStream mark, however it is spaced. Cheap for all that is not.

@@ -16,24 +16,6 @@ const ACKS_IN_FLIGHT: usize = 256;
 const CALLS_PER_WORKER: usize = 4;
 
 impl<M: StreamRecord> Mill<M> {
-    /// Commits when this much time has passed since the last commit; the default is one second. Results and the positions of the
-    /// inputs become durable together, so that a restart goes on from the last commit.
-    #[must_use]
-    pub fn commit_every(mut self, time: Duration) -> Self {
-        self.settings.commits.time = time;
-        self
-    }
-
-    /// Commits when the function was called this often since the last commit, beside [`commit_every`](Mill::commit_every).
-    #[must_use]
-    pub fn commit_after_calls(mut self, calls: u64) -> Self {
-        if calls == 0 {
-            self.mistakes.push("`commit_after_calls(0)` would commit without end".to_owned());
-        }
-        self.settings.commits.calls = Some(calls.max(1));
-        self
-    }
-
     /// Has up to `workers` threads call the function. Results leave in the order of the masters, whichever call is finished first, and
     /// no commit passes a call that is not finished. Worth it for functions that take long: a call that is handed to another thread costs
     /// some microseconds more.
@@ -104,6 +86,20 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     /// What is done when a call fails. The default is to stop.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// let check = |reading: &Reading| if reading.celsius < 100.0 { Ok(()) } else { Err("it boils") };
+    /// let readings = vec![Reading { celsius: 20.0 }, Reading { celsius: 120.0 }];
+    /// let report = Mill::new(check)
+    ///     .on_error(watermill::OnError::skip())
+    ///     .run_blocking(MemoryBroker::new().read(readings))?;
+    /// assert_eq!(report.given_up, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn on_error(mut self, policy: OnError) -> Self {
         self.settings.on_error = policy;
@@ -147,14 +143,14 @@ impl<M: StreamRecord> Mill<M> {
     ///
     /// Only brokers that can open their streams again can do so; [`MemoryBroker`](crate::broker::memory::MemoryBroker) hands its records out once.
     ///
-    /// ```no_run
+    /// ```
     /// # extern crate watermill_core as watermill;
     /// # use std::time::Duration;
     /// # use watermill::prelude::*;
     /// # use watermill::Backoff;
     /// # use watermill_derive::StreamRecord;
     /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
-    /// # fn broker() -> MemoryBroker { MemoryBroker::new() }
+    /// # fn broker() -> MemoryBroker { MemoryBroker::new().read::<Reading>(Vec::new()) }
     /// let pauses = Backoff::exponential(Duration::from_secs(1), Duration::from_secs(60));
     /// Mill::new(|_: &Reading| ()).restart(10, pauses).run_blocking(broker())?;
     /// # Ok::<(), watermill::RunError>(())
@@ -277,12 +273,12 @@ impl<M: StreamRecord> Mill<M> {
     /// For programs: a library should leave signals to the program. From the first such run on, the program is not ended by these signals any
     /// more, also when the run is over. All mills of a program that ask for signals get them.
     ///
-    /// ```no_run
+    /// ```
     /// # extern crate watermill_core as watermill;
     /// # use watermill::prelude::*;
     /// # use watermill_derive::StreamRecord;
     /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
-    /// # fn broker() -> MemoryBroker { MemoryBroker::new() }
+    /// # fn broker() -> MemoryBroker { MemoryBroker::new().read::<Reading>(Vec::new()) }
     /// let report = Mill::new(|_: &Reading| ()).stop_on_signals().run_blocking(broker())?;
     /// println!("{report}");
     /// # Ok::<(), watermill::RunError>(())
