@@ -290,7 +290,7 @@ impl<'a> LaneRun<'a> {
         let tally = &self.tally;
         self.steering.publish(|watch| {
             (watch.calls, watch.results, watch.progress) = (tally.calls, results, tally.progress);
-            (watch.retries, watch.given_up, watch.commits) = (tally.retries, tally.given_up, tally.commits);
+            (watch.retries, watch.given_up) = (tally.retries, tally.given_up);
             watch.records = records;
             watch.parked = waiting_for.is_some();
             watch.waiting_for = waiting_for;
