@@ -8,8 +8,8 @@ Benchmarks of watermill, each beside the loop one would write by hand.
 
     cargo run --release -p watermill-bench -- [OPTIONS] [BENCHMARK]..
 
-BENCHMARK: self_join, walk, walk_results, three_level, three_level_files, many_to_many, flights, memory, allocations;
-all of them unless some are named.
+BENCHMARK: self_join, walk, walk_results, three_level, three_level_files, many_to_many, flights, memory, commits, workers,
+slow_sink, allocations; all of them unless some are named. `slow_sink` takes its ten minutes, each time.
 
     --quick        smaller inputs, for a first look
     --size N       how many masters, for all benchmarks that run

@@ -1,11 +1,14 @@
 //! The benchmarks: what each candidate does.
 
+mod commits;
 mod flights;
 mod many_to_many;
 mod memory;
 mod self_join;
+mod slow_sink;
 mod three_level;
 mod walk;
+mod workers;
 
 use std::path::{Path, PathBuf};
 
@@ -152,5 +155,38 @@ pub(crate) const CASES: &[Case] = &[
             Candidate { name: MILL, run: memory::watermill },
         ],
         ..FROM_FILES
+    },
+    Case {
+        name: "commits",
+        title: "the self-join with commits only at its end, every second as is the default, and every 100 ms",
+        candidates: &[
+            Candidate { name: "at the end", run: commits::at_the_end },
+            Candidate { name: "every second", run: commits::default },
+            Candidate { name: "every 100 ms", run: commits::often },
+        ],
+        ..FROM_FILES
+    },
+    Case {
+        name: "workers",
+        title: "a function of about 100 microseconds a call",
+        size: 50_000,
+        quick: 5_000,
+        candidates: &[
+            Candidate { name: LOOP, run: workers::by_hand },
+            Candidate { name: "one worker", run: workers::one },
+            Candidate { name: "two workers", run: workers::two },
+        ],
+        ..FROM_MEMORY
+    },
+    Case {
+        name: "slow_sink",
+        title: "a sink much slower than the source, n seconds long: peak memory",
+        size: 600,
+        quick: 20,
+        candidates: &[
+            Candidate { name: "a tenth", run: slow_sink::a_tenth },
+            Candidate { name: "the whole", run: slow_sink::whole },
+        ],
+        ..FROM_MEMORY
     },
 ];

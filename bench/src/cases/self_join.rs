@@ -43,13 +43,19 @@ pub(super) fn merge(input: &Path, output: &Path) -> Result<Outcome, Failure> {
 }
 
 pub(super) fn mill(input: &Path, output: &Path) -> Result<Outcome, Failure> {
+    run(new(), input, output)
+}
+
+pub(super) fn new() -> Mill<RobotLocation> {
+    Mill::new(robot_speed).join(JoinWith::new(RobotLocation::fields().time + 10, NextLocation::fields().time))
+}
+
+pub(super) fn run(mill: Mill<RobotLocation>, input: &Path, output: &Path) -> Result<Outcome, Failure> {
     let files = JsonFileBroker::new()
         .read::<RobotLocation>(input)
         .read::<NextLocation>(input)
         .write::<RobotSpeed>(output);
-    let report = Mill::new(robot_speed)
-        .join(JoinWith::new(RobotLocation::fields().time + 10, NextLocation::fields().time))
-        .run_blocking(files)?;
+    let report = mill.run_blocking(files)?;
     Ok(Outcome::new(report.calls, report.results))
 }
 
