@@ -13,7 +13,7 @@ use crate::retry::{Backoff, OnError};
 const ACKS_IN_FLIGHT: usize = 256;
 
 /// So many calls are given out for each worker, so that none of them waits for the lane.
-const CALLS_PER_WORKER: usize = 4;
+const CALLS_PER_WORKER: usize = 16;
 
 impl<M: StreamRecord> Mill<M> {
     /// Has up to `workers` threads call the function. Results leave in the order of the masters, whichever call is finished first, and

@@ -103,7 +103,7 @@ impl Crew {
     ) -> Result<Self, RunError> {
         let hands = match work {
             Work::Lane => Hands::Lane,
-            Work::Threads(workers) => Hands::Threads(Pool::new(workers, timeout.is_some())?),
+            Work::Threads(workers) => Hands::Threads(Pool::new(workers, room, timeout.is_some())?),
             Work::Tasks => Hands::Tasks(JoinSet::new()),
         };
         let (tell, used) = mpsc::unbounded_channel();

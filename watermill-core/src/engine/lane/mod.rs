@@ -32,7 +32,7 @@ use crate::report::{EndReason, InputReport, OutputReport, RunReport};
 pub(crate) use crew::Work;
 pub(crate) use outputs::Port;
 pub(crate) use settings::Settings;
-use wait::{Woken, within};
+use wait::{Timer, Woken, within};
 
 /// Results are handed to the sinks at the latest when this many wait, and whenever an input has to be waited for.
 pub(super) const FLUSH_AT: usize = 4096;
@@ -105,6 +105,7 @@ pub(crate) struct LaneRun<'a> {
     started: SystemTime,
     /// When a record came last, or a call was done with.
     last_record: SystemTime,
+    timer: Timer,
 }
 
 /// How a walk has ended.
@@ -171,6 +172,7 @@ impl<'a> LaneRun<'a> {
             since,
             started,
             last_record,
+            timer: Timer::default(),
         }
     }
 

@@ -297,9 +297,9 @@ impl LaneRun<'_> {
         stopping: bool,
     ) -> Result<Event, RunError> {
         let deadline = earlier(self.deadline(need), crew.deadline());
-        let mut timer = deadline.map(|at| self.clock.sleep_until(at));
-        let mut stopped = pin!(self.steering.stopped());
-        let mut load = need.map(|node| self.walk.nodes[node].node.load());
+        let Self { walk, steering, clock, timer, .. } = self;
+        let mut stopped = pin!(steering.stopped());
+        let mut load = need.map(|node| walk.nodes[node].node.load());
         poll_fn(|context| {
             if let Poll::Ready(Some((call, attempt))) = crew.used.poll_recv(context) {
                 return Poll::Ready(Ok(Event::AckUsed(call, attempt)));
@@ -307,7 +307,7 @@ impl LaneRun<'_> {
             match &mut crew.hands {
                 Hands::Lane => {}
                 Hands::Threads(pool) => {
-                    if let Poll::Ready(Some(told)) = pool.told().poll_recv(context) {
+                    if let Poll::Ready(told) = pool.poll_told(context) {
                         return Poll::Ready(Ok(Event::Told(told)));
                     }
                 }
@@ -330,10 +330,7 @@ impl LaneRun<'_> {
             if !stopping && stopped.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ok(Event::Look));
             }
-            match &mut timer {
-                Some(timer) => timer.as_mut().poll(context).map(|()| Ok(Event::Look)),
-                None => Poll::Pending,
-            }
+            timer.poll(deadline, &**clock, context).map(|()| Ok(Event::Look))
         })
         .await
     }

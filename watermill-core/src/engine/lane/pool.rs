@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 use crate::error::RunError;
 use crate::function::{CallResult, Called, Stage};
@@ -37,10 +37,18 @@ pub(super) enum Told {
 struct Shared {
     queue: Mutex<Queue>,
     ready: Condvar,
+    /// With so many jobs left, the lane should bring more.
+    few: usize,
 }
 
 struct Queue {
     jobs: VecDeque<Job>,
+    /// What the lane has not heard yet.
+    told: VecDeque<Told>,
+    /// Wakes the lane.
+    lane: Option<Waker>,
+    /// How many workers wait for a job.
+    idle: usize,
     closed: bool,
 }
 
@@ -59,7 +67,22 @@ impl Shared {
             if queue.closed {
                 return None;
             }
+            queue.idle += 1;
             queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+    }
+
+    /// Tells the lane something. It is woken at once only when it is `urgent`, or when the workers will soon have nothing to do: waking
+    /// it for each call would cost more than many a call.
+    fn tell(&self, told: Told, urgent: bool) {
+        let mut queue = self.lock();
+        queue.told.push_back(told);
+        if (urgent || queue.jobs.len() <= self.few)
+            && let Some(lane) = queue.lane.take()
+        {
+            drop(queue);
+            lane.wake();
         }
     }
 }
@@ -68,8 +91,6 @@ impl Shared {
 pub(super) struct Pool {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
-    tell: mpsc::UnboundedSender<Told>,
-    told: mpsc::UnboundedReceiver<Told>,
     timed: bool,
 }
 
@@ -80,12 +101,18 @@ struct Worker {
 }
 
 impl Pool {
-    /// Starts `workers` threads, which tell of the beginning of each call when `timed`.
-    pub(super) fn new(workers: usize, timed: bool) -> Result<Self, RunError> {
-        let queue = Queue { jobs: VecDeque::new(), closed: false };
-        let shared = Arc::new(Shared { queue: Mutex::new(queue), ready: Condvar::new() });
-        let (tell, told) = mpsc::unbounded_channel();
-        let mut pool = Self { shared, workers: Vec::with_capacity(workers), tell, told, timed };
+    /// Starts `workers` threads for up to `room` calls, which tell of the beginning of each call when `timed`.
+    pub(super) fn new(workers: usize, room: usize, timed: bool) -> Result<Self, RunError> {
+        let queue = Queue {
+            jobs: VecDeque::with_capacity(room),
+            told: VecDeque::with_capacity(room),
+            lane: None,
+            idle: 0,
+            closed: false,
+        };
+        let few = (room / 4).max(workers);
+        let shared = Arc::new(Shared { queue: Mutex::new(queue), ready: Condvar::new(), few });
+        let mut pool = Self { shared, workers: Vec::with_capacity(workers), timed };
         for _ in 0..workers {
             pool.start()?;
         }
@@ -93,7 +120,7 @@ impl Pool {
     }
 
     fn start(&mut self) -> Result<(), RunError> {
-        let (shared, tell, timed) = (Arc::clone(&self.shared), self.tell.clone(), self.timed);
+        let (shared, timed) = (Arc::clone(&self.shared), self.timed);
         let worker = self.workers.len();
         let given_up = Arc::new(AtomicBool::new(false));
         let gone = Arc::clone(&given_up);
@@ -103,15 +130,15 @@ impl Pool {
             let _context = runtime.as_ref().map(Handle::enter);
             while let Some(Job { call, attempt, mut stage }) = shared.take() {
                 if timed {
-                    let _ = tell.send(Told::Begun { call, attempt, worker });
+                    shared.tell(Told::Begun { call, attempt, worker }, true);
                 }
                 let result = match stage.call() {
                     Called::Done(result) => result,
                     Called::Pending(_) => Err("an async function was given to a worker thread".into()),
                 };
-                // When the lane is gone, nobody wants it.
-                let sent = tell.send(Told::Done { call, attempt, stage, result });
-                if sent.is_err() || gone.load(Ordering::Acquire) {
+                let urgent = timed || result.is_err();
+                shared.tell(Told::Done { call, attempt, stage, result }, urgent);
+                if gone.load(Ordering::Acquire) {
                     return;
                 }
             }
@@ -127,13 +154,24 @@ impl Pool {
     }
 
     pub(super) fn submit(&self, call: u64, attempt: u32, stage: Box<dyn Stage + Send>) {
-        self.shared.lock().jobs.push_back(Job { call, attempt, stage });
-        self.shared.ready.notify_one();
+        let mut queue = self.shared.lock();
+        queue.jobs.push_back(Job { call, attempt, stage });
+        if queue.idle > 0 {
+            drop(queue);
+            self.shared.ready.notify_one();
+        }
     }
 
     /// What the workers have to tell.
-    pub(super) fn told(&mut self) -> &mut mpsc::UnboundedReceiver<Told> {
-        &mut self.told
+    pub(super) fn poll_told(&self, context: &Context<'_>) -> Poll<Told> {
+        let mut queue = self.shared.lock();
+        match queue.told.pop_front() {
+            Some(told) => Poll::Ready(told),
+            None => {
+                queue.lane = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 
     /// Waits no longer for this worker, and puts another in its place.

@@ -2,11 +2,12 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use super::LaneRun;
 use super::settings::{earlier, elapsed};
+use crate::broker::BoxFuture;
 use crate::clock::Clock;
 use crate::engine::node::Loaded;
 use crate::error::{BoxError, RunError};
@@ -21,13 +22,39 @@ pub(super) enum Woken {
     Stopped,
 }
 
+/// The timer of a lane. It is kept from wait to wait, since most of them end before it does: one that rings too early only has the lane
+/// look once more.
+#[derive(Default)]
+pub(super) struct Timer(Option<(SystemTime, BoxFuture<'static, ()>)>);
+
+impl Timer {
+    /// Whether it has rung, `deadline` at the latest.
+    pub(super) fn poll(
+        &mut self,
+        deadline: Option<SystemTime>,
+        clock: &dyn Clock,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        let Some(deadline) = deadline else { return Poll::Pending };
+        let (_, sleep) = match &mut self.0 {
+            Some(timer) if timer.0 <= deadline => timer,
+            other => other.insert((deadline, clock.sleep_until(deadline))),
+        };
+        let rung = sleep.as_mut().poll(context);
+        if rung.is_ready() {
+            self.0 = None;
+        }
+        rung
+    }
+}
+
 impl LaneRun<'_> {
     /// Waits for records of this stream, for the time of something to do, or for a request to stop.
     pub(super) async fn wait(&mut self, node: usize) -> Result<Woken, RunError> {
         let deadline = self.deadline(Some(node));
-        let mut load = self.walk.nodes[node].node.load();
-        let mut stopped = pin!(self.steering.stopped());
-        let mut timer = deadline.map(|at| self.clock.sleep_until(at));
+        let Self { walk, steering, clock, timer, .. } = self;
+        let mut load = walk.nodes[node].node.load();
+        let mut stopped = pin!(steering.stopped());
         poll_fn(|context| {
             if let Poll::Ready(loaded) = load.as_mut().poll(context) {
                 return Poll::Ready(loaded.map(Woken::Loaded));
@@ -35,10 +62,7 @@ impl LaneRun<'_> {
             if stopped.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ok(Woken::Stopped));
             }
-            match &mut timer {
-                Some(timer) => timer.as_mut().poll(context).map(|()| Ok(Woken::Deadline)),
-                None => Poll::Pending,
-            }
+            timer.poll(deadline, &**clock, context).map(|()| Ok(Woken::Deadline))
         })
         .await
     }
