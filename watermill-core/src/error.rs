@@ -69,6 +69,9 @@ fn waiting_part(stream: Option<&String>) -> String {
     stream.map(|stream| format!(" while waiting for `{stream}`")).unwrap_or_default()
 }
 
+/// How deep values of JSON may be nested: the most that serde_json reads.
+pub(crate) const DEEPEST_JSON: usize = 127;
+
 /// What is wrong with a bad record.
 ///
 /// ```
@@ -111,10 +114,12 @@ pub enum BadCause {
     /// The text is not UTF-8.
     #[error("the text is not valid UTF-8")]
     NotUtf8(#[source] std::str::Utf8Error),
-    /// Values are nested too deep.
-    #[error("values are nested deeper than {limit} levels")]
+    /// Values are nested too deep, be it in a field that the record does not have.
+    #[error(
+        "values are nested deeper than {limit} levels; mend the record, or choose another policy for bad records"
+    )]
     TooDeep {
-        /// The limit.
+        /// The most levels that are read.
         limit: usize,
     },
     /// The record is longer than the limit.
@@ -181,7 +186,7 @@ impl BadCause {
             Category::Data => Self::Shape(Box::new(error)),
             Category::Eof => Self::Truncated,
             Category::Syntax if error.to_string().starts_with("recursion limit exceeded") => {
-                Self::TooDeep { limit: 128 }
+                Self::TooDeep { limit: DEEPEST_JSON }
             }
             Category::Syntax | Category::Io => Self::Syntax(Box::new(error)),
         }
