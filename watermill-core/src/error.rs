@@ -428,6 +428,22 @@ pub enum RunError {
         #[source]
         cause: BoxError,
     },
+    /// A key that is computed by the user's own code panicked. That is a mistake in the code, not a bad record: policies for bad records do
+    /// not apply.
+    #[error(
+        "the key `{expression}` panicked at a record in stream `{stream}` at {place}; mend the key, or let it be `None` for such records, which matches nothing"
+    )]
+    KeyPanicked {
+        /// The stream, by its record type and name.
+        stream: String,
+        /// Where the record stands.
+        place: RecordPlace,
+        /// The key expression.
+        expression: String,
+        /// The text of the panic.
+        #[source]
+        cause: BoxError,
+    },
     /// A group grew beyond the limit.
     #[error(
         "more than {limit} records of `{stream}` match one record (key {key}); raise `max_group` if such groups are expected"
@@ -471,7 +487,7 @@ pub enum RunError {
     /// The run was given up, by [`MillHandle::abort`](crate::MillHandle::abort) or a second signal.
     #[error("the run was given up; a restart goes on from the last commit")]
     Aborted,
-    /// The runtime of the run could not be started, or its thread is gone.
+    /// The runtime of the run could not be started, its thread is gone, or code of a broker panicked.
     #[error("the run cannot go on: {what}")]
     Runtime {
         /// What happened.

@@ -145,6 +145,15 @@ impl<R> Tape<R> {
         segment.slice().get(index)
     }
 
+    /// The position of the record that stands at this address in memory, if it is on the tape.
+    pub(crate) fn find_address(&self, address: usize) -> Option<u64> {
+        self.segments.iter().find_map(|segment| {
+            let slice = segment.slice();
+            let index = address.checked_sub(slice.as_ptr().addr())? / size_of::<R>().max(1);
+            (index < slice.len()).then(|| segment.first + (segment.left() + index) as u64)
+        })
+    }
+
     /// The records from `position` to the end of its batch.
     pub(crate) fn rest(&self, position: u64) -> &[R] {
         let Some(segment) = self.segment(position) else { return &[] };

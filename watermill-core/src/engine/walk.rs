@@ -483,7 +483,7 @@ impl Walk {
         if self.nodes[node].node.is_broken()
             && let Some(fault) = self.nodes[node].node.take_fault()
         {
-            return Err(fault.into());
+            return Err(fault);
         }
         Ok(Step::Need(node))
     }

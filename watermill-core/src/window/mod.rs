@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::{KeyCheck, RoleCheck, Rule, Tape, describe};
+use crate::engine::{KeyCheck, RoleCheck, Rule, Tape, describe, key_of};
 use crate::key::{KeyExpr, KeyValue};
 use crate::record::StreamRecord;
 
@@ -166,7 +166,7 @@ impl<M: StreamRecord, E: KeyExpr<M>> AnyWindow for OpenByKey<M, E> {
         let Some(record) = tape.downcast_ref::<Tape<M>>().and_then(|tape| tape.get(position)) else {
             return false;
         };
-        let key = self.key.key(record).ok().flatten();
+        let key = key_of(&*self.key, record).ok().flatten();
         let current = self.current.as_ref().and_then(|current| current.view().ok().flatten());
         key != current
     }
@@ -176,8 +176,9 @@ impl<M: StreamRecord, E: KeyExpr<M>> AnyWindow for OpenByKey<M, E> {
             return;
         }
         let record = tape.downcast_ref::<Tape<M>>().and_then(|tape| tape.get(position));
-        self.current =
-            record.and_then(|record| self.key.key(record).ok().flatten()).map(|key| E::Value::detach(&key));
+        self.current = record
+            .and_then(|record| key_of(&*self.key, record).ok().flatten())
+            .map(|key| E::Value::detach(&key));
     }
 
     fn is_full(&self, _: usize) -> bool {
