@@ -7,6 +7,7 @@
 mod ahead;
 mod also_index;
 mod any_edge;
+mod bookmark;
 mod check;
 mod edge;
 mod fill;

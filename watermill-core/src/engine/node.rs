@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::bookmark::Bookmark;
 use super::check::RoleCheck;
 use super::keyed::{Unwound, catching};
-use super::tape::{Bookmark, Tape};
+use super::tape::Tape;
 use crate::broker::{AnySource, Batch, BoxFuture, Fault, Offsets, Origin, Places, Position, Source};
 use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
 use crate::function::{Meta, RecordMeta, Single};
@@ -380,7 +381,7 @@ impl<R: StreamRecord> AnyNode for Node<R> {
     }
 
     fn storage_position(&self, position: u64) -> Position {
-        self.tape.storage_position(position)
+        self.tape.bookmark(position).position()
     }
 
     fn place(&self, position: u64) -> RecordPlace {
