@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::key::KeyFault;
+pub use crate::mistake::Mistake;
+use crate::mistake::listed;
 pub use crate::origin::RecordPlace;
 
 /// Any error, as the cause of one of ours.
@@ -242,7 +244,7 @@ pub struct BrokerError {
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the mill of `{function}` cannot be built: {problem}; {fix}")]
+#[error("the mill of `{function}` cannot be built: {}", what_and_fix(.problem, .fix))]
 pub struct BuildError {
     /// The name of the function.
     pub function: String,
@@ -250,6 +252,14 @@ pub struct BuildError {
     pub problem: Box<BuildProblem>,
     /// What to do.
     pub fix: String,
+}
+
+fn what_and_fix(problem: &BuildProblem, fix: &str) -> String {
+    match problem {
+        // Each says what to do about it.
+        BuildProblem::Setting(mistakes) if mistakes.len() > 1 => problem.to_string(),
+        _ => format!("{problem}; {fix}"),
+    }
 }
 
 /// What is wrong with a mill.
@@ -375,9 +385,9 @@ pub enum BuildProblem {
         /// What the mill has.
         has: &'static str,
     },
-    /// A number that must not be zero, a bound that is missing.
-    #[error("{0}")]
-    Setting(String),
+    /// Settings that cannot be: all of them, those of the mill before those of its joins.
+    #[error("{}", listed(.0))]
+    Setting(Vec<Mistake>),
 }
 
 /// A run that stopped with an error. Nothing was written to the final outputs since the last commit.

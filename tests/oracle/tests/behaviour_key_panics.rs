@@ -269,7 +269,7 @@ fn keys_that_are_computed_again_because_a_record_is_bad() {
                     Err(RunError::KeyPanicked { place, .. }) => assert!(fired && place.number == number),
                     // It was bad already; only its text was to be had.
                     Err(RunError::BadRecord(bad)) if fails => {
-                        assert_eq!((policy, bad.place.number), (OnBad::Fail, number))
+                        assert_eq!((policy, bad.place.number), (OnBad::Fail, number));
                     }
                     Err(RunError::BadRecord(bad)) => assert_eq!((policy, bad.place.number), (OnBad::Fail, 2)),
                     Err(other) => panic!("{}", told(&other)),

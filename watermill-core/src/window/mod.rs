@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::engine::{KeyCheck, RoleCheck, Rule, Tape, describe, key_of};
+use crate::error::Mistake;
 use crate::key::{KeyExpr, KeyValue};
 use crate::record::StreamRecord;
 
@@ -36,7 +37,7 @@ use crate::record::StreamRecord;
 pub struct Window<M> {
     rule: Arc<dyn WindowRule<M>>,
     pub(crate) text: String,
-    pub(crate) mistake: Option<String>,
+    pub(crate) mistake: Option<Mistake>,
 }
 
 impl<M: StreamRecord> Window<M> {
@@ -78,7 +79,8 @@ impl<M: StreamRecord> Window<M> {
     /// ```
     #[must_use]
     pub fn count(masters: usize) -> Self {
-        let mistake = (masters == 0).then(|| "a window of 0 masters would never close".to_owned());
+        let problem = "`Window::count(0)` is a window of 0 masters, which would never close";
+        let mistake = (masters == 0).then(|| Mistake::new(problem, "call `Window::count(1)`, or with more"));
         Self { rule: Arc::new(ByCount(masters)), text: format!("window of {masters}"), mistake }
     }
 
