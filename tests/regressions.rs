@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Serializer;
+use watermill::RunError;
 use watermill::prelude::*;
 use watermill::testing::{State, TestMill};
 
@@ -106,18 +107,27 @@ fn a_run_whose_runtime_is_shut_down_fails_instead_of_hanging() {
 }
 
 #[test]
-fn a_panic_in_a_key_is_told_with_its_text_and_nothing_appears() {
+fn a_panic_in_a_key_is_told_with_its_place_and_text_and_nothing_appears() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("out.ndjson");
-    let lefts = vec![Left { key: 0, tag: 0 }, Left { key: 7, tag: 0 }];
-    let rights = vec![Right { key: 0, tag: 0 }];
-    let broker =
-        MemoryBroker::new().read(lefts).read(rights).and(JsonFileBroker::new().write::<Matches>(&path));
+    let (input, output) = (directory.path().join("in.ndjson"), directory.path().join("out.ndjson"));
+    // A bad record and a blank line before it, which are skipped: one has a number, the other has none.
+    let before = format!("{}no record\n\n", lines(0..5));
+    std::fs::write(&input, format!("{before}{}", lines(7..20))).unwrap();
     let key = |left: &Left| if left.key == 7 { panic!("seven is no key") } else { left.key };
-    let error =
-        Mill::new(matches).join(JoinWith::new(key, Right::fields().key)).run_blocking(broker).unwrap_err();
-    assert!(format!("{error:?}").contains("seven is no key"), "{error:?}");
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    for bytes in [64, 1 << 20] {
+        let files = JsonFileBroker::new().read::<Left>(&input).write::<Matches>(&output).batch_bytes(bytes);
+        let broker = MemoryBroker::new().read(vec![Right { key: 0, tag: 0 }]).and(files);
+        let mill = Mill::new(matches).join(JoinWith::new(key, Right::fields().key).left());
+        let error = mill.on_bad::<Left>(OnBad::Skip).run_blocking(broker).unwrap_err();
+        let RunError::KeyPanicked { stream, place, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((stream.as_str(), place.offset, place.number), ("Left", before.len() as u64, 6));
+        let text = format!("{error:?}");
+        let place = format!("in.ndjson`, byte {}, record 6", before.len());
+        for part in ["`|Left| ..`", "stream `Left`", &place, "it panicked: seven is no key"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!output.exists());
+    }
 }
 
 /// A run over `input` that is stopped by its function at `fail_at`.

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::key::KeyFault;
+pub use crate::mistake::Mistake;
+use crate::mistake::listed;
 pub use crate::origin::RecordPlace;
 
 /// Any error, as the cause of one of ours.
@@ -69,6 +71,9 @@ fn waiting_part(stream: Option<&String>) -> String {
     stream.map(|stream| format!(" while waiting for `{stream}`")).unwrap_or_default()
 }
 
+/// How deep values of JSON may be nested: the most that serde_json reads.
+pub(crate) const DEEPEST_JSON: usize = 127;
+
 /// What is wrong with a bad record.
 ///
 /// ```
@@ -111,10 +116,12 @@ pub enum BadCause {
     /// The text is not UTF-8.
     #[error("the text is not valid UTF-8")]
     NotUtf8(#[source] std::str::Utf8Error),
-    /// Values are nested too deep.
-    #[error("values are nested deeper than {limit} levels")]
+    /// Values are nested too deep, be it in a field that the record does not have.
+    #[error(
+        "values are nested deeper than {limit} levels; mend the record, or choose another policy for bad records"
+    )]
     TooDeep {
-        /// The limit.
+        /// The most levels that are read.
         limit: usize,
     },
     /// The record is longer than the limit.
@@ -181,7 +188,7 @@ impl BadCause {
             Category::Data => Self::Shape(Box::new(error)),
             Category::Eof => Self::Truncated,
             Category::Syntax if error.to_string().starts_with("recursion limit exceeded") => {
-                Self::TooDeep { limit: 128 }
+                Self::TooDeep { limit: DEEPEST_JSON }
             }
             Category::Syntax | Category::Io => Self::Syntax(Box::new(error)),
         }
@@ -237,7 +244,7 @@ pub struct BrokerError {
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the mill of `{function}` cannot be built: {problem}; {fix}")]
+#[error("the mill of `{function}` cannot be built: {}", what_and_fix(.problem, .fix))]
 pub struct BuildError {
     /// The name of the function.
     pub function: String,
@@ -245,6 +252,14 @@ pub struct BuildError {
     pub problem: Box<BuildProblem>,
     /// What to do.
     pub fix: String,
+}
+
+fn what_and_fix(problem: &BuildProblem, fix: &str) -> String {
+    match problem {
+        // Each says what to do about it.
+        BuildProblem::Setting(mistakes) if mistakes.len() > 1 => problem.to_string(),
+        _ => format!("{problem}; {fix}"),
+    }
 }
 
 /// What is wrong with a mill.
@@ -370,9 +385,9 @@ pub enum BuildProblem {
         /// What the mill has.
         has: &'static str,
     },
-    /// A number that must not be zero, a bound that is missing.
-    #[error("{0}")]
-    Setting(String),
+    /// Settings that cannot be: all of them, those of the mill before those of its joins.
+    #[error("{}", listed(.0))]
+    Setting(Vec<Mistake>),
 }
 
 /// A run that stopped with an error. Nothing was written to the final outputs since the last commit.
@@ -423,6 +438,22 @@ pub enum RunError {
         #[source]
         cause: BoxError,
     },
+    /// A key that is computed by the user's own code panicked. That is a mistake in the code, not a bad record: policies for bad records do
+    /// not apply.
+    #[error(
+        "the key `{expression}` panicked at a record in stream `{stream}` at {place}; mend the key, or let it be `None` for such records, which matches nothing"
+    )]
+    KeyPanicked {
+        /// The stream, by its record type and name.
+        stream: String,
+        /// Where the record stands.
+        place: RecordPlace,
+        /// The key expression.
+        expression: String,
+        /// The text of the panic.
+        #[source]
+        cause: BoxError,
+    },
     /// A group grew beyond the limit.
     #[error(
         "more than {limit} records of `{stream}` match one record (key {key}); raise `max_group` if such groups are expected"
@@ -466,7 +497,7 @@ pub enum RunError {
     /// The run was given up, by [`MillHandle::abort`](crate::MillHandle::abort) or a second signal.
     #[error("the run was given up; a restart goes on from the last commit")]
     Aborted,
-    /// The runtime of the run could not be started, or its thread is gone.
+    /// The runtime of the run could not be started, its thread is gone, or code of a broker panicked.
     #[error("the run cannot go on: {what}")]
     Runtime {
         /// What happened.

@@ -37,17 +37,43 @@ use crate::misuse::{misuse, short_name};
 /// # Ok::<(), watermill::RunError>(())
 /// ```
 pub struct Group<R> {
-    pieces: Pieces<R>,
+    kind: Kind,
     len: usize,
+    /// For `Kind::Run`: the batch, and the index of the first record in it. The empty group has no batch.
+    batch: Option<Arc<Vec<R>>>,
+    start: usize,
+    /// For the other kinds. It stays when the group becomes a run again, empty: what it has allocated is used the next time.
+    many: Option<Box<Many<R>>>,
 }
 
-enum Pieces<R> {
-    /// One contiguous run inside one batch; `start` is its first index. Also the empty group, with no batch.
-    Run { batch: Option<Arc<Vec<R>>>, start: usize },
-    /// Contiguous runs, one for each batch.
-    Runs(Vec<Run<R>>),
-    /// Single records: for each the index of its batch in the first list, and its index in that batch.
-    Picked(Vec<Arc<Vec<R>>>, Vec<(u32, u32)>),
+/// How the records of a group stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Side by side in one batch.
+    Run,
+    /// Side by side in each of several batches.
+    Runs,
+    /// One by one.
+    Picked,
+}
+
+/// Records that do not stand side by side in one batch.
+struct Many<R> {
+    /// One for each batch.
+    runs: Vec<Run<R>>,
+    /// The batches of single records.
+    batches: Vec<Arc<Vec<R>>>,
+    /// For each single record the index of its batch in the list above, and its index in that batch.
+    picked: Vec<(u32, u32)>,
+}
+
+impl<R> Many<R> {
+    /// Forgets all records, keeping its memory.
+    fn clear(&mut self) {
+        self.runs.clear();
+        self.batches.clear();
+        self.picked.clear();
+    }
 }
 
 struct Run<R> {
@@ -122,18 +148,18 @@ impl<R> Group<R> {
         if index >= self.len {
             return None;
         }
-        match &self.pieces {
-            Pieces::Run { batch, start } => batch.as_ref()?.get(start + index),
-            Pieces::Runs(runs) => {
-                let at = runs.partition_point(|run| run.end <= index);
-                let before = if at == 0 { 0 } else { runs.get(at - 1)?.end };
-                let run = runs.get(at)?;
-                run.batch.get(run.start + (index - before))
-            }
-            Pieces::Picked(batches, places) => {
-                let (batch, place) = *places.get(index)?;
-                batches.get(batch as usize)?.get(place as usize)
-            }
+        if self.kind == Kind::Run {
+            return self.batch.as_ref()?.get(self.start + index);
+        }
+        let many = self.many.as_ref()?;
+        if self.kind == Kind::Runs {
+            let at = many.runs.partition_point(|run| run.end <= index);
+            let before = if at == 0 { 0 } else { many.runs.get(at - 1)?.end };
+            let run = many.runs.get(at)?;
+            run.batch.get(run.start + (index - before))
+        } else {
+            let (batch, place) = *many.picked.get(index)?;
+            many.batches.get(batch as usize)?.get(place as usize)
         }
     }
 
@@ -223,9 +249,9 @@ impl<R> Group<R> {
     /// ```
     #[must_use]
     pub fn as_slice(&self) -> Option<&[R]> {
-        match &self.pieces {
-            Pieces::Run { batch: Some(batch), start } => batch.get(*start..start + self.len),
-            Pieces::Run { batch: None, .. } => Some(&[]),
+        match (self.kind, &self.batch) {
+            (Kind::Run, Some(batch)) => batch.get(self.start..self.start + self.len),
+            (Kind::Run, None) => Some(&[]),
             _ => None,
         }
     }
@@ -235,52 +261,65 @@ impl<R> Group<R> {
         if index >= self.len {
             return &[];
         }
-        let slice = match &self.pieces {
-            Pieces::Run { batch, start } => {
-                batch.as_ref().and_then(|batch| batch.get(start + index..start + self.len))
-            }
-            Pieces::Runs(runs) => {
-                let at = runs.partition_point(|run| run.end <= index);
-                let before = if at == 0 { 0 } else { runs[at - 1].end };
-                runs.get(at).and_then(|run| {
+        let slice = match (self.kind, &self.batch, &self.many) {
+            (Kind::Run, Some(batch), _) => batch.get(self.start + index..self.start + self.len),
+            (Kind::Runs, _, Some(many)) => {
+                let at = many.runs.partition_point(|run| run.end <= index);
+                let before = if at == 0 { 0 } else { many.runs[at - 1].end };
+                many.runs.get(at).and_then(|run| {
                     run.batch.get(run.start + (index - before)..run.start + (run.end - before))
                 })
             }
-            Pieces::Picked(..) => self.get(index).map(std::slice::from_ref),
+            _ => self.get(index).map(std::slice::from_ref),
         };
         slice.unwrap_or(&[])
     }
 
     pub(crate) const fn empty() -> Self {
-        Self { pieces: Pieces::Run { batch: None, start: 0 }, len: 0 }
+        Self { kind: Kind::Run, len: 0, batch: None, start: 0, many: None }
     }
 
+    /// Makes it the empty group. It holds on to its batches, since it will most likely be pointed at them again.
     pub(crate) fn clear(&mut self) {
         self.len = 0;
     }
 
+    /// Makes it the empty group, and lets go of all batches, but keeps its memory.
+    pub(crate) fn release(&mut self) {
+        (self.kind, self.len, self.batch) = (Kind::Run, 0, None);
+        if let Some(many) = &mut self.many {
+            many.clear();
+        }
+    }
+
     /// Points the group at one run. Touches no reference count while the batch stays the same.
     pub(crate) fn set_run(&mut self, source: &Arc<Vec<R>>, from: usize, len: usize) {
-        if let Pieces::Run { batch: Some(batch), start } = &mut self.pieces
-            && Arc::ptr_eq(batch, source)
-        {
-            *start = from;
-        } else {
-            self.pieces = Pieces::Run { batch: Some(Arc::clone(source)), start: from };
+        if !self.batch.as_ref().is_some_and(|batch| Arc::ptr_eq(batch, source)) {
+            self.release();
+            self.batch = Some(Arc::clone(source));
         }
-        self.len = len;
+        (self.start, self.len) = (from, len);
     }
 
     /// Points the group at another run of the same batch, if it is there.
     #[inline]
     pub(crate) fn move_run(&mut self, from: u64, len: u64) -> bool {
-        match &mut self.pieces {
-            Pieces::Run { batch: Some(batch), start } if from + len <= batch.len() as u64 => {
-                (*start, self.len) = (from as usize, len as usize);
+        match &self.batch {
+            Some(batch) if from + len <= batch.len() as u64 => {
+                (self.start, self.len) = (from as usize, len as usize);
                 true
             }
             _ => false,
         }
+    }
+
+    /// Its records, to be set one by one or run by run.
+    fn many(&mut self, kind: Kind) -> &mut Many<R> {
+        self.release();
+        self.kind = kind;
+        self.many.get_or_insert_with(|| {
+            Box::new(Many { runs: Vec::new(), batches: Vec::new(), picked: Vec::new() })
+        })
     }
 
     /// Points the group at several runs, each a batch with its first index and length.
@@ -289,13 +328,11 @@ impl<R> Group<R> {
         R: 'a,
     {
         let mut end = 0;
-        let runs = source
-            .map(|(batch, start, len)| {
-                end += len;
-                Run { batch: Arc::clone(batch), start, end }
-            })
-            .collect();
-        self.pieces = Pieces::Runs(runs);
+        let runs = source.map(|(batch, start, len)| {
+            end += len;
+            Run { batch: Arc::clone(batch), start, end }
+        });
+        self.many(Kind::Runs).runs.extend(runs);
         self.len = end;
     }
 
@@ -304,21 +341,15 @@ impl<R> Group<R> {
     where
         R: 'a,
     {
-        let (mut batches, mut places) = match std::mem::replace(&mut self.pieces, Pieces::Runs(Vec::new())) {
-            Pieces::Picked(batches, places) => (batches, places),
-            _ => (Vec::new(), Vec::new()),
-        };
-        batches.clear();
-        places.clear();
+        let Many { batches, picked, .. } = self.many(Kind::Picked);
         for (batch, index) in source {
             let known = batches.last().is_some_and(|last| Arc::ptr_eq(last, batch));
             if !known {
                 batches.push(Arc::clone(batch));
             }
-            places.push(((batches.len() - 1) as u32, index as u32));
+            picked.push(((batches.len() - 1) as u32, index as u32));
         }
-        self.len = places.len();
-        self.pieces = Pieces::Picked(batches, places);
+        self.len = picked.len();
     }
 }
 

@@ -13,6 +13,7 @@ use crate::engine::{
 };
 use crate::join_keys::{KeyPair, Keys};
 use crate::key::{KeyExpr, KeyOffset, KeyValue, SameKey};
+use crate::mistake::{Mistake, bound_or, within_call};
 use crate::record::{RecordType, StreamRecord};
 
 /// A join of the stream `R` to the stream `L`, by keys of type `V`.
@@ -54,7 +55,7 @@ pub struct JoinWith<L, R, V: KeyValue> {
     keep: Keep,
     from: Option<Arc<str>>,
     children: Vec<Arc<JoinSpec>>,
-    mistakes: Vec<String>,
+    mistakes: Vec<Mistake>,
 }
 
 type MakeCheck<T> = Arc<dyn Fn() -> Box<dyn RoleCheck<T>> + Send + Sync>;
@@ -138,7 +139,7 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
     /// ```
     #[must_use]
     pub fn as_of(mut self) -> Self {
-        self.change_match("as_of");
+        self.change_match(".as_of()");
         self.matching = Matching::AsOf(None);
         self.match_text = "as of".to_owned();
         self
@@ -165,8 +166,9 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
         V: KeyOffset<D>,
         D: Clone + PartialOrd + fmt::Debug + Send + Sync + 'static,
     {
-        self.change_match("within");
         let (lower, upper) = (range.start_bound().cloned(), range.end_bound().cloned());
+        let call = within_call(&lower, &upper);
+        self.change_match(&call);
         self.match_text = match (&lower, &upper) {
             (Bound::Included(low), Bound::Included(high)) => format!("within {low:?}..={high:?} of"),
             (Bound::Included(low), Bound::Excluded(high)) => format!("within {low:?}..{high:?} of"),
@@ -174,13 +176,28 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
         };
         match (&lower, &upper) {
             (Bound::Unbounded, _) | (_, Bound::Unbounded) => {
-                self.mistakes.push("`within` needs a lower and an upper bound".to_owned());
+                self.mistakes.push(Mistake::new(
+                    format!(
+                        "`{call}` needs a lower and an upper bound, since what may still match has to be kept"
+                    ),
+                    format!(
+                        "call `.within({}..={})`",
+                        bound_or(&lower, "lowest"),
+                        bound_or(&upper, "highest")
+                    ),
+                ));
             }
             (Bound::Included(low), Bound::Included(high)) if low <= high => {}
             (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high))
                 if low.partial_cmp(high).is_none_or(std::cmp::Ordering::is_ge) =>
             {
-                self.mistakes.push(format!("`within` was given an empty range, from {low:?} to {high:?}"));
+                let fix = if low.partial_cmp(high).is_some() {
+                    format!("call `{}`", within_call(&Bound::Included(high), &Bound::Included(low)))
+                } else {
+                    "call `.within(..)` with bounds that are numbers".to_owned()
+                };
+                self.mistakes
+                    .push(Mistake::new(format!("`{call}` is an empty range, which matches nothing"), fix));
             }
             _ => {}
         }
@@ -208,14 +225,26 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
         D: Clone + Default + PartialOrd + fmt::Debug + Send + Sync + 'static,
     {
         if D::default().partial_cmp(&reach).is_none_or(std::cmp::Ordering::is_gt) {
-            self.mistakes.push(format!("a tolerance of {reach:?} matches nothing: it must not be negative"));
+            self.mistakes.push(Mistake::new(
+                format!("`.tolerance({reach:?})` matches nothing: it must not be negative"),
+                format!(
+                    "call `.tolerance(..)` with how far back the match may lie: `.tolerance({:?})` for equal keys only, or with more",
+                    D::default()
+                ),
+            ));
         }
         if let Matching::AsOf(_) = self.matching {
             self.match_text = format!("as of, at most {reach:?} before,");
             self.matching = Matching::AsOf(Some(Box::new(Tolerance(reach))));
             self.tolerance = true;
         } else {
-            self.mistakes.push("`tolerance` belongs to an as-of join: call `as_of()` before it".to_owned());
+            let fix = match &self.matching {
+                Matching::Equal => format!("call `.as_of()` before it: `.as_of().tolerance({reach:?})`"),
+                _ => format!("leave out `.tolerance({reach:?})`"),
+            };
+            let problem =
+                format!("`.tolerance({reach:?})` belongs to an as-of join, and this one is {}", self.kind());
+            self.mistakes.push(Mistake::new(problem, fix));
         }
         self
     }
@@ -362,25 +391,47 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
         self
     }
 
-    fn change_match(&mut self, to: &str) {
-        if !matches!(self.matching, Matching::Equal) {
-            self.mistakes.push(format!("`{to}` was called on a join that matches in another way already"));
+    /// How it matches, as a call.
+    fn kind(&self) -> &str {
+        match &self.matching {
+            Matching::Equal => "made by `JoinWith::new(..)` alone",
+            Matching::AsOf(_) => "`.as_of()` already",
+            Matching::Within(_) => "`.within(..)` already",
+            Matching::Lookup => "made by `JoinWith::lookup(..)`",
         }
+    }
+
+    fn change_match(&mut self, call: &str) {
+        let fix = match &self.matching {
+            Matching::Equal => return,
+            Matching::Lookup => {
+                format!("leave out `{call}`, or call `JoinWith::new(..)` instead of `JoinWith::lookup(..)`")
+            }
+            Matching::AsOf(_) if call == ".as_of()" => "leave out the second `.as_of()`".to_owned(),
+            Matching::AsOf(_) => format!("leave out `.as_of()` or `{call}`"),
+            Matching::Within(_) => format!("leave out `.within(..)` or `{call}`"),
+        };
+        self.mistakes
+            .push(Mistake::new(format!("`{call}` was called on a join that is {}", self.kind()), fix));
     }
 
     fn change_keep(&mut self, to: Keep) {
         if self.keep != Keep::Inner && self.keep != to {
-            self.mistakes
-                .push(format!("the join is declared {} and {to}, but it can be only one", self.keep));
+            let calls = format!("`.{}()` or `.{to}()`", self.keep);
+            self.mistakes.push(Mistake::new(
+                format!("the join is declared {} and {to}, but it can be only one", self.keep),
+                format!("leave out {calls}"),
+            ));
         }
         self.keep = to;
     }
 
     pub(crate) fn into_spec(mut self) -> JoinSpec {
         if matches!(self.matching, Matching::AsOf(_)) && self.also.is_some() && !self.tolerance {
-            self.mistakes.push(
-                "an as-of join with `.and(..)` needs a `.tolerance(..)`, to bound what it keeps".to_owned(),
-            );
+            self.mistakes.push(Mistake::new(
+                "an as-of join with `.and(..)` needs a tolerance, to bound what it keeps",
+                "call `.tolerance(..)` behind `.as_of()`, with how far before the left key the right one may lie at most",
+            ));
         }
         let (left_key, right_key) = self.keys.texts();
         JoinSpec {
@@ -411,7 +462,7 @@ pub(crate) struct JoinSpec {
     pub(crate) from: Option<Arc<str>>,
     pub(crate) keep: Keep,
     pub(crate) text: JoinText,
-    pub(crate) mistakes: Vec<String>,
+    pub(crate) mistakes: Vec<Mistake>,
     pub(crate) children: Vec<Arc<JoinSpec>>,
     pub(crate) make_node: MakeNode,
     pub(crate) make_feed: MakeFeed,

@@ -26,7 +26,10 @@ pub struct Joined<L, R> {
     name: Option<Arc<str>>,
     /// Where the left records stand in memory, sorted by address.
     blocks: Vec<Block>,
+    /// The groups, and behind them empty ones from calls before, whose memory is used again.
     groups: Vec<Group<R>>,
+    /// How many of them are of this call.
+    used: usize,
     /// One for each join of these two types, when there are several; then the fields above are unused.
     siblings: Vec<Joined<L, R>>,
     /// The batches that the sole left record and its group are in.
@@ -108,7 +111,7 @@ impl<L, R> Joined<L, R> {
     #[must_use]
     #[track_caller]
     pub fn only(&self) -> &Group<R> {
-        match self.groups.as_slice() {
+        match self.used() {
             [group] if self.siblings.is_empty() => group,
             _ => misuse(format!(
                 "`only` asks for one `{}`, but this call has several or joins several streams: index with the record",
@@ -161,6 +164,11 @@ impl<L, R> Joined<L, R> {
         }
     }
 
+    /// The groups of this call.
+    fn used(&self) -> &[Group<R>] {
+        self.groups.get(..self.used).unwrap_or(&[])
+    }
+
     fn own(&self, left: &L) -> Option<&Group<R>> {
         let address = std::ptr::from_ref(left).addr();
         let block = match self.blocks.as_slice() {
@@ -169,7 +177,7 @@ impl<L, R> Joined<L, R> {
         };
         // Records have a size (refused otherwise at compile time), so the quotient tells them apart.
         let index = address.checked_sub(block.address)? / size_of::<L>().max(1);
-        if index < block.count { self.groups.get(block.group + index) } else { None }
+        if index < block.count { self.used().get(block.group + index) } else { None }
     }
 
     pub(crate) fn new(name: Option<Arc<str>>) -> Self {
@@ -177,6 +185,7 @@ impl<L, R> Joined<L, R> {
             name,
             blocks: Vec::new(),
             groups: Vec::new(),
+            used: 0,
             siblings: Vec::new(),
             batches: Batches::default(),
             left: std::marker::PhantomData,
@@ -203,7 +212,14 @@ impl<L, R> Joined<L, R> {
     /// Forgets all groups, keeping their memory.
     pub(crate) fn clear(&mut self) {
         self.blocks.clear();
-        self.groups.clear();
+        self.clear_groups();
+    }
+
+    fn clear_groups(&mut self) {
+        for group in self.groups.iter_mut().take(self.used) {
+            group.release();
+        }
+        self.used = 0;
     }
 
     /// The group of the sole left record at `left`, to be pointed at its records.
@@ -216,9 +232,9 @@ impl<L, R> Joined<L, R> {
                 self.blocks.push(Block { address, count: 1, group: 0 });
             }
         }
-        if self.groups.len() != 1 {
-            self.groups.clear();
-            self.groups.push(Group::empty());
+        if self.used != 1 {
+            self.clear_groups();
+            return self.push();
         }
         &mut self.groups[0]
     }
@@ -235,7 +251,8 @@ impl<L, R> Joined<L, R> {
     #[inline]
     pub(crate) fn aim_sole(&mut self, left: u64, low: u64, high: u64) -> bool {
         let Batches { left_address, left_first, left_count, right_first } = self.batches;
-        let ([block], [group]) = (self.blocks.as_mut_slice(), self.groups.as_mut_slice()) else {
+        let ([block], [group, ..], 1) = (self.blocks.as_mut_slice(), self.groups.as_mut_slice(), self.used)
+        else {
             return false;
         };
         let (Some(index), Some(start)) = (left.checked_sub(left_first), low.checked_sub(right_first)) else {
@@ -250,15 +267,17 @@ impl<L, R> Joined<L, R> {
 
     /// Adds a group for the next record of a window; where the window stands is told by [`Joined::place`].
     pub(crate) fn push(&mut self) -> &mut Group<R> {
-        self.groups.push(Group::empty());
-        let last = self.groups.len() - 1;
-        &mut self.groups[last]
+        if self.used == self.groups.len() {
+            self.groups.push(Group::empty());
+        }
+        self.used += 1;
+        &mut self.groups[self.used - 1]
     }
 
     /// Adds a group for the left record at `left`, which need not stand beside the one added before.
     pub(crate) fn push_at(&mut self, left: &L) -> &mut Group<R> {
         let address = std::ptr::from_ref(left).addr();
-        let group = self.groups.len();
+        let group = self.used;
         match self.blocks.last_mut() {
             Some(block) if block.address + block.count * size_of::<L>() == address => block.count += 1,
             _ => self.blocks.push(Block { address, count: 1, group }),
@@ -310,9 +329,72 @@ impl<L, R> Index<&L> for Joined<L, R> {
 impl<L, R: fmt::Debug> fmt::Debug for Joined<L, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.siblings.is_empty() {
-            f.debug_list().entries(&self.groups).finish()
+            f.debug_list().entries(self.used()).finish()
         } else {
             f.debug_map().entries(self.siblings.iter().map(|one| (&one.name, one))).finish()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Joined;
+
+    #[test]
+    fn groups_are_used_again_as_whatever_they_are_and_hold_no_batch_in_between() {
+        let lefts = [0_u8, 1, 2];
+        let batches = [Arc::new(vec![10_u16, 11, 12]), Arc::new(vec![20, 21, 22])];
+        let [first, second] = &batches;
+        let mut joined: Joined<u8, u16> = Joined::new(None);
+        for round in 0..6 {
+            for (index, left) in lefts.iter().enumerate() {
+                let group = joined.push_at(left);
+                assert!(group.is_empty() && group.first().is_none() && group.iter().next().is_none());
+                let expected: &[u16] = match (index + round) % 3 {
+                    0 => {
+                        group.set_run(second, 1, 2);
+                        &[21, 22]
+                    }
+                    1 => {
+                        group.set_runs([(first, 2, 1), (second, 0, 2)].into_iter());
+                        &[12, 20, 21]
+                    }
+                    _ => {
+                        group.set_picked([(first, 0), (first, 2), (second, 1)].into_iter());
+                        &[10, 12, 21]
+                    }
+                };
+                assert_eq!(group.iter().copied().collect::<Vec<_>>(), expected);
+                assert_eq!(
+                    expected.iter().collect::<Vec<_>>(),
+                    (0..group.len()).filter_map(|at| group.get(at)).collect::<Vec<_>>()
+                );
+                assert_eq!(group.as_slice().is_some(), (index + round) % 3 == 0);
+            }
+            joined.finish();
+            assert!(lefts.iter().all(|left| joined.get(left).is_some_and(|group| group.len() >= 2)));
+            joined.clear();
+            assert!(lefts.iter().all(|left| joined.get(left).is_none()));
+            assert!(batches.iter().all(|batch| Arc::strong_count(batch) == 1), "round {round}");
+        }
+        assert_eq!(joined.groups.len(), 3);
+    }
+
+    #[test]
+    fn a_group_lets_go_of_what_it_pointed_at_before() {
+        let batches = [Arc::new(vec![10_u16, 11]), Arc::new(vec![20])];
+        let [first, second] = &batches;
+        let mut joined: Joined<u8, u16> = Joined::new(None);
+        let group = joined.sole(&0);
+        group.set_runs([(first, 0, 2), (second, 0, 1)].into_iter());
+        group.set_run(second, 0, 1);
+        assert_eq!((Arc::strong_count(first), Arc::strong_count(second)), (1, 2));
+        group.set_picked([(first, 1)].into_iter());
+        assert_eq!((Arc::strong_count(first), Arc::strong_count(second)), (2, 1));
+        assert!(!group.move_run(0, 1) && group.as_slice().is_none());
+        group.set_runs([(second, 0, 1)].into_iter());
+        assert_eq!((Arc::strong_count(first), Arc::strong_count(second), group.first()), (1, 2, Some(&20)));
     }
 }

@@ -16,6 +16,7 @@ mod join_with;
 mod joined;
 pub mod key;
 mod mill;
+mod mistake;
 mod misuse;
 mod origin;
 mod plan;

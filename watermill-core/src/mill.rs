@@ -15,7 +15,7 @@ use crate::broker::Broker;
 use crate::clock::{Clock, SystemClock};
 use crate::engine::lane::Settings;
 use crate::engine::walk::Limits;
-use crate::error::{BuildError, RunError};
+use crate::error::{BuildError, Mistake, RunError};
 use crate::function::{
     AnyFunction, AsyncCall, AsyncFunction, Call, CallMut, Injections, LaneFunction, Master, Outcome, Params,
     Shape, SyncFunction, Unchanging,
@@ -87,7 +87,7 @@ pub struct Mill<M> {
     limits: Limits,
     settings: Settings,
     clock: Arc<dyn Clock>,
-    mistakes: Vec<String>,
+    mistakes: Vec<Mistake>,
     /// Whether a progress bar is shown; without the feature `progress`, of no consequence.
     progress: bool,
     master: PhantomData<fn(&M)>,
@@ -251,7 +251,10 @@ impl<M: StreamRecord> Mill<M> {
     #[must_use]
     pub fn window(mut self, window: Window<M>) -> Self {
         if self.window.is_some() {
-            self.mistakes.push("the mill has two windows".to_owned());
+            self.mistakes.push(Mistake::new(
+                "the mill has two windows",
+                "leave out one of the two `.window(..)` calls",
+            ));
         }
         self.mistakes.extend(window.mistake.clone());
         self.window = Some(window);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::broker::{Catalog, InputRequest, Job, OutputRequest};
 use crate::engine::Keep;
-use crate::error::{BuildError, BuildProblem};
+use crate::error::{BuildError, BuildProblem, Mistake};
 use crate::function::{AnyFunction, Injections, ParamKind, ParamSpec, PortSpec};
 use crate::join_with::JoinSpec;
 use crate::record::RecordType;
@@ -60,12 +60,16 @@ impl Plan {
         joins: &[Arc<JoinSpec>],
         injected: &Injections,
         has_window: bool,
-        mistakes: &[String],
+        mistakes: &[Mistake],
     ) -> Result<Self, BuildError> {
         let mut builder =
             Builder { function: function.name().to_owned(), nodes: Vec::new(), edges: Vec::new() };
-        if let Some(mistake) = mistakes.first() {
-            return Err(builder.error(BuildProblem::Setting(mistake.clone()), "change the setting"));
+        let mut mistakes = mistakes.to_vec();
+        joins.iter().for_each(|join| collect_mistakes(join, &mut mistakes));
+        if !mistakes.is_empty() {
+            let fixes: Vec<&str> = mistakes.iter().map(|mistake| mistake.fix.as_str()).collect();
+            let fix = fixes.join("; ");
+            return Err(builder.error(BuildProblem::Setting(mistakes), fix));
         }
         builder.check_window(function, master, has_window)?;
         builder.nodes.push(PlanNode {
@@ -144,6 +148,15 @@ impl Plan {
     }
 }
 
+/// Adds the mistakes of `join` and of those nested in it.
+fn collect_mistakes(join: &JoinSpec, into: &mut Vec<Mistake>) {
+    into.extend(join.mistakes.iter().map(|Mistake { problem, fix }| {
+        let of = format!("in the join from `{}` to `{}`, {problem}", join.left, join.right);
+        Mistake::new(of, fix.as_str())
+    }));
+    join.children.iter().for_each(|child| collect_mistakes(child, into));
+}
+
 struct Builder {
     function: String,
     nodes: Vec<PlanNode>,
@@ -218,13 +231,6 @@ impl Builder {
     }
 
     fn attach(&mut self, left: usize, join: &Arc<JoinSpec>) -> Result<(), BuildError> {
-        if let Some(mistake) = join.mistakes.first() {
-            let problem = BuildProblem::Setting(format!(
-                "in the join from `{}` to `{}`, {mistake}",
-                join.left, join.right
-            ));
-            return Err(self.error(problem, "change the join"));
-        }
         let same = |edge: &&PlanEdge| {
             edge.spec.right == join.right && edge.spec.from.as_deref() == join.from.as_deref()
         };

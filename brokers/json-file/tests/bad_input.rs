@@ -8,7 +8,8 @@ use std::io::Write;
 use common::*;
 use watermill_core::broker::InputEnd;
 use watermill_core::error::BadCause;
-use watermill_core::record::Json;
+use watermill_core::record::{Json, StreamRecord};
+use watermill_core::{Mill, OnBad, RunError};
 use watermill_json_file::JsonFileBroker;
 
 const A: &str = r#"{"time":1,"x":1.5,"y":-1.0}"#;
@@ -77,21 +78,120 @@ fn text_that_is_not_utf8() {
     assert!(fault.error.excerpt.unwrap().contains('\u{fffd}'));
 }
 
-#[test]
-fn nesting_too_deep() {
-    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-    let element = format!("[{{\"a\":1}},{deep},{{\"a\":{deep}}},2]");
-    let lines = format!("{{\"a\":1}}\n{deep}\n{{\"a\":{deep}}}\n2\n");
+/// Values of every kind nested `depth` deep, each with what closes it.
+fn nested(depth: usize) -> [String; 3] {
+    let of =
+        |open: &str, close: &str, levels: usize| format!("{}1{}", open.repeat(levels), close.repeat(levels));
+    let (pairs, odd) = (depth / 2, depth % 2 == 1);
+    let mixed = of("[{\"a\":", "}]", pairs);
+    [of("[", "]", depth), of("{\"a\":", "}", depth), if odd { format!("[{mixed}]") } else { mixed }]
+}
+
+/// Every record in both layouts, between two good ones; with chunks that cut it and chunks that do not.
+fn in_both_layouts<R: StreamRecord + serde::de::DeserializeOwned>(
+    records: &[String],
+    check: impl Fn(&Yield<R>),
+) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("input");
-    for content in [element, lines] {
+    let (lines, element) = (records.join("\n"), records.join(","));
+    for content in [format!("{A}\n{lines}\n{B}\n"), format!("[{A},{element},{B}]")] {
         std::fs::write(&path, content).unwrap();
         for size in [100, 1 << 20] {
-            let all = read_all::<Json>(&JsonFileBroker::new().read::<Json>(&path).batch_bytes(size)).unwrap();
-            assert_eq!(all.records.len(), 2);
-            assert!(matches!(all.causes()[..], [BadCause::TooDeep { .. }, BadCause::TooDeep { .. }]));
-            assert_eq!(all.end, Some(InputEnd::Exhausted));
+            check(&read_all::<R>(&JsonFileBroker::new().read::<R>(&path).batch_bytes(size)).unwrap());
         }
+    }
+}
+
+#[test]
+fn nesting_too_deep_whether_the_record_has_the_field_or_not() {
+    for deep in nested(10_000) {
+        let has = format!("{{\"time\":1,\"x\":{deep},\"y\":1}}");
+        let has_not = format!("{{\"time\":1,\"other\":{deep},\"x\":1,\"y\":1}}");
+        let escaped = format!("{{\"time\":1,\"\\n\":\"\\n\",\"other\":{deep},\"x\":1,\"y\":1}}");
+        let records = [has, has_not, escaped, deep];
+        in_both_layouts::<Location>(&records, |all| {
+            assert_eq!(all.records, [location(1), location(2)]);
+            assert_eq!((all.faults.len(), all.end), (4, Some(InputEnd::Exhausted)));
+            assert!(all.faults.iter().all(|fault| fault.recoverable));
+            assert!(all.causes().iter().all(|cause| matches!(cause, BadCause::TooDeep { limit: 127 })));
+            assert!(told(all.causes()[0]).contains("nested deeper than 127 levels"));
+        });
+        in_both_layouts::<Json>(&records, |all| {
+            assert_eq!((all.records.len(), all.faults.len()), (2, 4));
+            assert!(all.causes().iter().all(|cause| matches!(cause, BadCause::TooDeep { limit: 127 })));
+        });
+    }
+}
+
+#[test]
+fn nesting_too_deep_is_skipped_and_counted_or_stops_the_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("input");
+    let [deep, ..] = nested(10_000);
+    let bad = format!("{{\"time\":1,\"x\":1.5,\"y\":-1,\"other\":{deep}}}");
+    for (content, offset) in
+        [(format!("{A}\n{bad}\n{B}\n"), A.len() + 1), (format!("[{A},{bad},{B}]"), A.len() + 2)]
+    {
+        std::fs::write(&path, content).unwrap();
+        let mill = || Mill::new(|_: &Location| ());
+        let broker = || JsonFileBroker::new().read::<Location>(&path);
+        let report = mill().on_bad::<Location>(OnBad::Skip).run_blocking(broker()).unwrap();
+        let input = &report.inputs[0];
+        assert_eq!((report.calls, input.records, input.matched, input.skipped), (2, 3, 2, 1));
+        let error = mill().run_blocking(broker()).unwrap_err();
+        let RunError::BadRecord(bad) = error else { panic!("{error}") };
+        assert!(matches!(bad.cause, BadCause::TooDeep { .. }));
+        assert_eq!((bad.place.offset, bad.place.number), (offset as u64, 1));
+    }
+}
+
+#[test]
+fn nesting_at_the_limit_passes_and_one_more_does_not() {
+    // The record itself is a level.
+    for levels in [99, 100, 101, 125, 126] {
+        for deep in nested(levels) {
+            let record = format!("{{\"time\":1,\"other\":{deep},\"x\":1.5,\"y\":-1}}");
+            in_both_layouts::<Location>(std::slice::from_ref(&record), |all| {
+                assert_eq!(all.records, [location(1), location(1), location(2)], "{levels}");
+            });
+            in_both_layouts::<Json>(&[record], |all| assert_eq!(all.records.len(), 3, "{levels}"));
+        }
+    }
+    for levels in [127, 128, 129] {
+        for deep in nested(levels) {
+            let record = format!("{{\"time\":1,\"other\":{deep},\"x\":1.5,\"y\":-1}}");
+            in_both_layouts::<Location>(std::slice::from_ref(&record), |all| {
+                assert!(matches!(all.only_fault().error.cause, BadCause::TooDeep { .. }), "{levels}");
+            });
+            in_both_layouts::<Json>(&[record], |all| {
+                assert!(matches!(all.only_fault().error.cause, BadCause::TooDeep { .. }), "{levels}");
+            });
+        }
+    }
+}
+
+#[test]
+fn brackets_in_strings_do_not_nest() {
+    let brackets = "[{".repeat(5_000);
+    let record = format!(
+        "{{\"time\":1,\"{brackets}\":\"\\\"{brackets}\\\\\",\"c\":[\"{brackets}\"],\"x\":1.5,\"y\":-1}}"
+    );
+    in_both_layouts::<Location>(std::slice::from_ref(&record), |all| assert_eq!(all.records.len(), 3));
+    in_both_layouts::<Json>(&[record], |all| assert_eq!(all.records.len(), 3));
+}
+
+#[test]
+fn brackets_that_nobody_closes() {
+    let open = "[".repeat(10_000);
+    // A line that is complete is too deep; one that the input ends in was cut, and so is an element.
+    let all = read_bytes(format!("{A}\n{open}\n{B}\n").as_bytes());
+    assert!(matches!(all.only_fault().error.cause, BadCause::TooDeep { .. }));
+    assert_eq!(all.records, [location(1), location(2)]);
+    for content in [format!("{A}\n{open}"), format!("[{A},{open}"), format!("[{A},{open},{B}]"), open] {
+        let all = read_bytes(content.as_bytes());
+        assert!(matches!(all.only_fault().error.cause, BadCause::Truncated), "{content:.40}");
+        assert!(!all.only_fault().recoverable && all.end.is_none());
     }
 }
 

@@ -4,9 +4,11 @@
 
 extern crate watermill_core as watermill;
 
-use watermill::RunError;
+use std::time::Duration;
+
 use watermill::error::{BuildError, BuildProblem};
 use watermill::prelude::*;
+use watermill::{Backoff, OnError, RunError};
 use watermill_derive::StreamRecord;
 use watermill_oracle::script::{ScriptBroker, Step};
 
@@ -239,19 +241,127 @@ fn joins_that_contradict_themselves() {
     }
     let mill = |join| error(Mill::new(weathers).join(join));
     let place = |w: &Weather| w.place;
-    let no_tolerance = mill(and().as_of().and(|_: &Flight| 1_u8, place));
-    says(&no_tolerance, &["`weathers`", "`Flight`", "`Weather`", ".tolerance("]);
-    says(&mill(and().within(1..=0)), &["`weathers`", "`Weather`", "empty"]);
-    says(&mill(and().within(0..0)), &["`weathers`", "`Weather`", "empty"]);
-    says(&mill(and().within(0..)), &["`weathers`", "`Weather`", "bound"]);
-    says(&mill(and().as_of().within(0..=1)), &["`weathers`", "`within`"]);
-    says(&mill(and().tolerance(1)), &["`weathers`", "`tolerance`", "as_of"]);
-    says(&mill(and().left().unmatched()), &["`weathers`", "left", "unmatched"]);
-    says(
-        &mill(JoinWith::lookup(Flight::fields().time, Weather::fields().time).as_of()),
-        &["`weathers`", "as_of"],
+    let lookup = || JoinWith::lookup(Flight::fields().time, Weather::fields().time);
+    // What is wrong, and the call to make instead.
+    for (join, problem, fix) in [
+        (
+            and().as_of().and(|_: &Flight| 1_u8, place),
+            "an as-of join with `.and(..)` needs a tolerance",
+            "call `.tolerance(..)` behind `.as_of()`",
+        ),
+        (and().within(1..=0), "`.within(1..=0)` is an empty range", "call `.within(0..=1)`"),
+        (and().within(0..0), "`.within(0..0)` is an empty range", "call `.within(0..=0)`"),
+        (and().within(5..-5), "`.within(5..-5)` is an empty range", "call `.within(-5..=5)`"),
+        (and().within(0..), "`.within(0..)` needs a lower and an upper bound", "call `.within(0..=highest)`"),
+        (
+            and().within(..=9),
+            "`.within(..=9)` needs a lower and an upper bound",
+            "call `.within(lowest..=9)`",
+        ),
+        (and().within(..9), "`.within(..9)` needs a lower and an upper bound", "call `.within(lowest..=9)`"),
+        (and().within::<i64>(..), "`.within(..)` needs", "call `.within(lowest..=highest)`"),
+        (
+            and().as_of().within(0..=1),
+            "`.within(0..=1)` was called on a join that is `.as_of()` already",
+            "leave out `.as_of()` or `.within(0..=1)`",
+        ),
+        (
+            and().within(0..=1).as_of(),
+            "`.as_of()` was called on a join that is `.within(..)` already",
+            "leave out `.within(..)` or `.as_of()`",
+        ),
+        (and().as_of().as_of(), "`.as_of()` was called on", "leave out the second `.as_of()`"),
+        (
+            lookup().as_of(),
+            "`.as_of()` was called on a join that is made by `JoinWith::lookup(..)`",
+            "leave out `.as_of()`, or call `JoinWith::new(..)` instead",
+        ),
+        (
+            and().tolerance(1),
+            "`.tolerance(1)` belongs to an as-of join",
+            "call `.as_of()` before it: `.as_of().tolerance(1)`",
+        ),
+        (lookup().tolerance(1), "made by `JoinWith::lookup(..)`", "leave out `.tolerance(1)`"),
+        (and().within(0..=1).tolerance(1), "`.within(..)` already", "leave out `.tolerance(1)`"),
+        (
+            and().as_of().tolerance(-1),
+            "`.tolerance(-1)` matches nothing",
+            "call `.tolerance(..)` with how far back the match may lie: `.tolerance(0)`",
+        ),
+        (and().left().unmatched(), "declared left and unmatched", "leave out `.left()` or `.unmatched()`"),
+    ] {
+        let error = mill(join);
+        assert!(matches!(&*error.problem, BuildProblem::Setting(mistakes) if mistakes.len() == 1), "{error}");
+        let place = "`weathers` cannot be built: in the join from `Flight` to `Weather`, ";
+        says(&error, &[place, problem, &format!("; {fix}")]);
+        assert!(error.fix.starts_with(fix), "{error}");
+    }
+}
+
+#[test]
+fn settings_of_the_mill_that_cannot_be() {
+    struct Model;
+    fn window(flights: &[Flight]) -> Answer {
+        Answer { n: flights.len() }
+    }
+    async fn asynchronous(_: &Flight) -> Answer {
+        Answer { n: 0 }
+    }
+    let second = Duration::from_secs(1);
+    for (mill, problem, fix) in [
+        (Mill::new(alone).max_group(0), "`.max_group(0)`", "; call `.max_group(1)`"),
+        (
+            Mill::new(alone).commit_after_calls(0),
+            "`.commit_after_calls(0)`",
+            "; call `.commit_after_calls(1)`",
+        ),
+        (Mill::new(window).window(Window::count(0)), "`Window::count(0)`", "; call `Window::count(1)`"),
+        (
+            Mill::new(window).window(Window::count(1)).window(Window::count(2)),
+            "two windows",
+            "; leave out one of the two `.window(..)` calls",
+        ),
+        (Mill::new(alone).workers(0), "`.workers(0)`", "; call `.workers(1)`"),
+        (Mill::new(alone).in_flight(0), "`.in_flight(0)`", "; call `.in_flight(1)`"),
+        (Mill::new(alone).in_flight(3), "`.in_flight(3)`", "; call `.workers(3)`"),
+        (
+            Mill::new(alone).timeout(second).on_error(OnError::retry(1, Backoff::fixed(second))),
+            "cannot be interrupted by `.timeout(..)`",
+            "; call `Mill::new_async(..)`",
+        ),
+        (Mill::new_async(asynchronous).workers(2), "`.workers(2)`", "; call `.in_flight(2)`"),
+        (Mill::per_lane(|| alone).workers(2), "`.workers(2)`", "; leave out `.workers(2)`"),
+        (Mill::per_lane(|| alone).in_flight(2), "`.in_flight(2)`", "; leave out `.in_flight(2)`"),
+        (Mill::per_lane(|| alone).timeout(second), "`.timeout(..)`", "; leave out `.timeout(..)`"),
+        (
+            Mill::new(alone).inject(Model).inject(Model),
+            "Model` are injected",
+            "; leave out one of the two `.inject(..)` calls",
+        ),
+    ] {
+        let error = error(mill);
+        assert!(matches!(&*error.problem, BuildProblem::Setting(mistakes) if mistakes.len() == 1), "{error}");
+        says(&error, &[problem, fix]);
+    }
+}
+
+#[test]
+fn all_mistaken_settings_are_listed_at_once() {
+    let below = weather().tolerance(3).left().exists();
+    let mill = Mill::new(answer).join(delays().within(2..=1).join(below)).max_group(0).commit_after_calls(0);
+    let error = error(mill);
+    assert_eq!(
+        error.to_string(),
+        "the mill of `answer` cannot be built: 5 settings are mistaken:\n  \
+         - `.max_group(0)` allows no match at all; call `.max_group(1)`, or with more\n  \
+         - `.commit_after_calls(0)` would commit without end; call `.commit_after_calls(1)`, which commits after every call, or with more\n  \
+         - in the join from `Flight` to `Delay`, `.within(2..=1)` is an empty range, which matches nothing; call `.within(1..=2)`\n  \
+         - in the join from `Delay` to `Weather`, `.tolerance(3)` belongs to an as-of join, and this one is made by `JoinWith::new(..)` alone; call `.as_of()` before it: `.as_of().tolerance(3)`\n  \
+         - in the join from `Delay` to `Weather`, the join is declared left and exists, but it can be only one; leave out `.left()` or `.exists()`"
     );
-    says(&error(Mill::new(weathers).join(and()).max_group(0)), &["`weathers`", "max_group"]);
+    let BuildProblem::Setting(mistakes) = &*error.problem else { panic!("{error}") };
+    assert_eq!(mistakes.len(), 5);
+    assert!(mistakes.iter().all(|mistake| error.fix.contains(&mistake.fix)));
 }
 
 #[test]

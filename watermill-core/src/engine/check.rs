@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::keyed::key_of;
 use super::matching::Also;
 use crate::error::BadCause;
 use crate::key::{KeyExpr, KeyValue};
@@ -64,7 +65,7 @@ impl<R: 'static, E: KeyExpr<R>> RoleCheck<R> for KeyCheck<R, E> {
     fn first_bad(&self, records: &[R]) -> Option<(usize, BadCause)> {
         let mut previous = self.last.as_ref().and_then(|last| last.view().ok().flatten());
         for (index, record) in records.iter().enumerate() {
-            let key = match self.key.key(record) {
+            let key = match key_of(&*self.key, record) {
                 Ok(Some(key)) => key,
                 Ok(None) => continue,
                 Err(fault) => return Some((index, BadCause::Key { expression: self.expression(), fault })),
@@ -99,7 +100,7 @@ impl<R: 'static, E: KeyExpr<R>> RoleCheck<R> for KeyCheck<R, E> {
         if self.rule == Rule::Valid {
             return;
         }
-        let last = records.iter().rev().find_map(|record| self.key.key(record).ok().flatten());
+        let last = records.iter().rev().find_map(|record| key_of(&*self.key, record).ok().flatten());
         if let Some(key) = last {
             let owned = E::Value::detach(&key);
             self.last = Some(owned);
@@ -107,7 +108,7 @@ impl<R: 'static, E: KeyExpr<R>> RoleCheck<R> for KeyCheck<R, E> {
     }
 
     fn text(&self, record: &R) -> String {
-        match self.key.key(record) {
+        match key_of(&*self.key, record) {
             Ok(Some(key)) => format!("`{}` = {key:?}", self.expression()),
             _ => format!("`{}`", self.expression()),
         }
@@ -140,7 +141,7 @@ impl<L, R: 'static, E: KeyExpr<R>> PairCheck<L, R, E> {
     ) -> Option<<E::Value as KeyValue>::View<'a>> {
         let mut last = self.last.as_ref().and_then(|last| last.view().ok().flatten());
         for (index, record) in records.iter().enumerate() {
-            let Ok(Some(key)) = self.key.key(record) else { continue };
+            let Ok(Some(key)) = key_of(&*self.key, record) else { continue };
             if last.as_ref() != Some(&key) {
                 seen.clear();
             }
@@ -169,7 +170,7 @@ impl<L: 'static, R: 'static, E: KeyExpr<R>> RoleCheck<R> for PairCheck<L, R, E> 
     }
 
     fn text(&self, record: &R) -> String {
-        match self.key.key(record) {
+        match key_of(&*self.key, record) {
             Ok(Some(key)) => format!("`{}` = {key:?}", describe::<R, E>(&self.key)),
             _ => format!("`{}`", describe::<R, E>(&self.key)),
         }

@@ -15,6 +15,7 @@ use super::ahead::{Run, STRETCH};
 use super::also_index::AlsoIndex;
 use super::any_edge::{AnyEdge, Seek};
 use super::check::describe;
+use super::keyed::key_of;
 use super::matching::{Also, Matching};
 use super::point::point;
 use super::span::Span;
@@ -83,7 +84,7 @@ where
     }
 
     fn left_of<'a>(&'a self, left: &'a Tape<L>, at: u64) -> Option<<A::Value as KeyValue>::View<'a>> {
-        self.left_key.key(left.get(at)?).ok().flatten()
+        key_of(&*self.left_key, left.get(at)?).ok().flatten()
     }
 
     fn seek_typed<'t>(&'t mut self, left: &'t Tape<L>, right: &'t Tape<R>, position: u64) -> Seek {
@@ -92,8 +93,8 @@ where
             return if right.ended().is_some() { Seek::Below(self.high) } else { Seek::Need };
         }
         let Some(record) = left.get(position) else { return Seek::NoKey };
-        let Ok(Some(key)) = self.left_key.key(record) else { return Seek::NoKey };
-        let of = |record: &'t R| self.right_key.key(record).ok().flatten();
+        let Ok(Some(key)) = key_of(&*self.left_key, record) else { return Seek::NoKey };
+        let of = |record: &'t R| key_of(&*self.right_key, record).ok().flatten();
         let mut keyless = false;
         let (low, high, beyond);
         match &self.matching {
@@ -183,9 +184,9 @@ where
         let mut low = 0;
         let mut high = (self.high - base) as usize;
         for record in left.rest(position + 1).iter().take(STRETCH) {
-            let Ok(Some(key)) = self.left_key.key(record) else { break };
+            let Ok(Some(key)) = key_of(&*self.left_key, record) else { break };
             let place = |right: &'t R| {
-                let other = self.right_key.key(right).ok().flatten()?;
+                let other = key_of(&*self.right_key, right).ok().flatten()?;
                 match &self.matching {
                     Matching::Equal => Some(other.cmp(&key)),
                     Matching::Within(interval) => Some(interval.place(&other, &key)),
@@ -269,12 +270,12 @@ where
         at: u64,
     ) -> bool {
         let left = self.left_of(left, position);
-        let right = right.get(at).and_then(|record| self.right_key.key(record).ok().flatten());
+        let right = right.get(at).and_then(|record| key_of(&*self.right_key, record).ok().flatten());
         matches!((left, right), (Some(left), Some(right)) if reach.reaches(&right, &left))
     }
 
     fn select_lookup(&mut self, left: &Tape<L>, right: &Tape<R>, position: u64, span: &mut Span) {
-        let of = |at: &u64| right.get(*at).and_then(|record| self.right_key.key(record).ok().flatten());
+        let of = |at: &u64| right.get(*at).and_then(|record| key_of(&*self.right_key, record).ok().flatten());
         if self.sorted.is_none() {
             let mut sorted: Vec<u64> = match &self.intake.kept {
                 Kept::InOrder(kept) => kept.iter().copied().collect(),
@@ -284,7 +285,7 @@ where
             self.sorted = Some(sorted);
         }
         let (Some(sorted), Some(record)) = (&self.sorted, left.get(position)) else { return };
-        let Ok(Some(key)) = self.left_key.key(record) else { return };
+        let Ok(Some(key)) = key_of(&*self.left_key, record) else { return };
         let first = sorted.partition_point(|at| of(at).is_some_and(|k| k < key));
         let matches = &sorted[first..];
         let matches = &matches[..matches.partition_point(|at| of(at).is_some_and(|k| k <= key))];
@@ -346,7 +347,7 @@ where
         let right = tape!(right, R);
         self.intake.next = position + 1;
         let Some(record) = right.get(position).filter(|_| alive) else { return };
-        if !matches!(self.right_key.key(record), Ok(Some(_))) {
+        if !matches!(key_of(&*self.right_key, record), Ok(Some(_))) {
             return;
         }
         match &mut self.intake.kept {
@@ -395,7 +396,7 @@ where
     fn right_text(&self, right: &dyn Any, position: u64) -> (String, String) {
         let expression = describe::<R, B>(&self.right_key);
         let right = tape!(right, R, (expression, String::new()));
-        let key = right.get(position).and_then(|record| self.right_key.key(record).ok().flatten());
+        let key = right.get(position).and_then(|record| key_of(&*self.right_key, record).ok().flatten());
         let text = key.map(|key| format!("{key:?}")).unwrap_or_default();
         (expression, text)
     }

@@ -71,11 +71,11 @@ impl Walk {
         let position = |node: usize| {
             let state = &self.nodes[node];
             if let Some(start) = state.window_start.as_ref().filter(|_| open) {
-                return start.position.clone();
+                return start.position();
             }
             let from = self.needed_from(node);
             match &state.floor {
-                Some((at, floor)) if *at == from => floor.position.clone(),
+                Some((at, floor)) if *at == from => floor.position(),
                 _ => state.node.storage_position(from),
             }
         };

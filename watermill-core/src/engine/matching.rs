@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::marker::PhantomData;
 use std::ops::Bound;
 
+use super::keyed::key_of;
 use crate::key::{KeyExpr, KeyOffset, KeyValue, Shifted};
 
 /// The kinds of match.
@@ -117,15 +118,15 @@ where
     B: KeyExpr<R, Value = A::Value>,
 {
     fn left(&self, record: &L) -> Option<u64> {
-        self.left.key(record).ok().flatten().map(|key| hash(&key))
+        key_of(&*self.left, record).ok().flatten().map(|key| hash(&key))
     }
 
     fn right(&self, record: &R) -> Option<u64> {
-        self.right.key(record).ok().flatten().map(|key| hash(&key))
+        key_of(&*self.right, record).ok().flatten().map(|key| hash(&key))
     }
 
     fn equal(&self, left: &L, right: &R) -> bool {
-        match (self.left.key(left), self.right.key(right)) {
+        match (key_of(&*self.left, left), key_of(&*self.right, right)) {
             (Ok(Some(left)), Ok(Some(right))) => left == right,
             _ => false,
         }

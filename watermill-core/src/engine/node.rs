@@ -3,10 +3,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::bookmark::Bookmark;
 use super::check::RoleCheck;
-use super::tape::{Bookmark, Tape};
+use super::keyed::{Unwound, catching};
+use super::tape::Tape;
 use crate::broker::{AnySource, Batch, BoxFuture, Fault, Offsets, Origin, Places, Position, Source};
-use crate::error::{BadRecord, RecordPlace, RunError};
+use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
 use crate::function::{Meta, RecordMeta, Single};
 use crate::policy::OnBad;
 use crate::record::StreamRecord;
@@ -31,10 +33,10 @@ pub(crate) trait AnyNode: Send {
     fn marked(&self) -> bool;
     /// Reads a batch. Dropping the future loses nothing.
     fn load(&mut self) -> BoxFuture<'_, Result<Loaded, RunError>>;
-    /// A bad record stands behind the last one on the tape, so nothing more is read.
+    /// A bad record, or one whose key panics, stands behind the last one on the tape, so nothing more is read.
     fn is_broken(&self) -> bool;
-    /// The bad record that the walk has reached.
-    fn take_fault(&mut self) -> Option<Box<BadRecord>>;
+    /// What is wrong with the record that the walk has reached.
+    fn take_fault(&mut self) -> Option<RunError>;
     /// Lets go of the batches before `position`; those that an open window holds on to are counted.
     fn release(&mut self, position: u64, window_open: bool);
     /// Lets go of the batches between the two positions.
@@ -47,6 +49,8 @@ pub(crate) trait AnyNode: Send {
     fn storage_position(&self, position: u64) -> Position;
     /// Where it stood.
     fn place(&self, position: u64) -> RecordPlace;
+    /// Where the record stood that is at this address in memory, if it is on the tape.
+    fn place_of_address(&self, address: usize) -> Option<RecordPlace>;
     /// Where it stood, for messages.
     fn place_text(&self, position: u64) -> String;
     /// The memory held by the tape, in bytes.
@@ -109,29 +113,33 @@ struct Node<R> {
     before: Option<Position>,
     checks: Vec<Box<dyn RoleCheck<R>>>,
     on_bad: OnBad,
-    fault: Option<Box<BadRecord>>,
+    fault: Option<RunError>,
     read: u64,
     skipped: u64,
     marked: bool,
 }
 
 impl<R: StreamRecord> Node<R> {
-    /// The first record of `records` that breaks a rule of any role.
-    fn first_bad(&self, records: &[R]) -> Option<(usize, BadCauseOf)> {
-        let mut first: Option<(usize, BadCauseOf)> = None;
+    /// The first record of `records` that breaks a rule of any role, or whose key panics.
+    fn first_bad(&self, records: &[R]) -> Option<(usize, Flaw)> {
+        let mut first: Option<(usize, Flaw)> = None;
         for (role, check) in self.checks.iter().enumerate() {
-            let upto = first.as_ref().map_or(records.len(), |(index, _)| *index);
-            if let Some((index, cause)) = check.first_bad(&records[..upto]) {
-                first = Some((index, BadCauseOf { role, cause }));
+            let records = &records[..first.as_ref().map_or(records.len(), |(index, _)| *index)];
+            match catching(|| check.first_bad(records)) {
+                Ok(None) => {}
+                Ok(Some((index, cause))) => first = Some((index, Flaw::Breaks { role, cause })),
+                Err(unwound) => first = Some(panicked(unwound, records)),
             }
         }
         first
     }
 
-    fn accept(&mut self, records: &[R]) {
+    /// Tells the checks that these records are let in; the one whose key panics now, though it did not before.
+    fn accept(&mut self, records: &[R]) -> Result<(), (usize, Flaw)> {
         for check in &mut self.checks {
-            check.accept(records);
+            catching(|| check.accept(records)).map_err(|unwound| panicked(unwound, records))?;
         }
+        Ok(())
     }
 
     /// Puts a batch on the tape, up to the first bad record or without the bad ones, as the policy says.
@@ -141,14 +149,23 @@ impl<R: StreamRecord> Node<R> {
         {
             self.before = Some(from);
         }
+        if self.fault.is_some() {
+            return;
+        }
         let Batch { records, places, faults, end, bytes, .. } = batch;
         let bad = self.first_bad(&records);
         if faults.is_empty() && bad.is_none() {
-            self.accept(&records);
-            let tail = places.tail();
-            self.push(records, places, None, bytes, tail);
+            match self.accept(&records) {
+                Ok(()) => {
+                    let tail = places.tail();
+                    self.push(records, places, None, bytes, tail);
+                }
+                Err((index, flaw)) => {
+                    self.fault = Some(self.error(flaw, places.place(index), &records[index]));
+                }
+            }
         } else {
-            self.admit_slowly(records, places, faults, bytes);
+            self.admit_slowly(records, places, faults, bytes, bad);
         }
         if self.fault.is_none()
             && let Some(end) = end
@@ -175,8 +192,9 @@ impl<R: StreamRecord> Node<R> {
             && last.part == part
             && last.offset == batch.places.offset(0)
             && let Some(record) = passed.first()
+            && let Err((_, flaw)) = self.accept(std::slice::from_ref(record))
         {
-            self.accept(std::slice::from_ref(record));
+            self.fault = Some(self.error(flaw, batch.places.place(0), record));
         }
         batch.faults.drain(..faults);
         for fault in &mut batch.faults {
@@ -198,8 +216,17 @@ impl<R: StreamRecord> Node<R> {
         self.tape.push(records, places, numbers, bytes, tail);
     }
 
-    /// Record by record: only batches with something bad in them come here.
-    fn admit_slowly(&mut self, records: Vec<R>, mut places: Places, faults: Vec<Fault>, bytes: u64) {
+    /// Record by record: only batches with something bad in them come here. `bad` is the first one that was found.
+    fn admit_slowly(
+        &mut self,
+        records: Vec<R>,
+        mut places: Places,
+        faults: Vec<Fault>,
+        bytes: u64,
+        bad: Option<(usize, Flaw)>,
+    ) {
+        // Its key need not panic a second time.
+        let mut panics = bad.filter(|(_, flaw)| matches!(flaw, Flaw::Panicked(_)));
         let all = places.clone();
         let mut kept = Vec::with_capacity(records.len());
         let mut offsets = Vec::with_capacity(records.len());
@@ -218,7 +245,7 @@ impl<R: StreamRecord> Node<R> {
                     passed += 1;
                 } else {
                     stopped_at = Some((fault.error.place.offset, all.first_number + index as u64 + passed));
-                    self.fault = Some(fault.error);
+                    self.fault = Some(fault.error.into());
                     break;
                 }
             }
@@ -227,23 +254,22 @@ impl<R: StreamRecord> Node<R> {
             }
             let Some((_, record)) = records.next() else { break };
             let number = all.first_number + index as u64 + passed;
-            if let Some((_, BadCauseOf { role, cause })) = self.first_bad(std::slice::from_ref(&record)) {
-                let error = Box::new(BadRecord {
-                    stream: self.stream.to_string(),
-                    place: RecordPlace { number, ..all.place(index) },
-                    key: self.checks.get(role).map(|check| check.text(&record)),
-                    excerpt: None,
-                    cause,
-                });
-                if self.on_bad == OnBad::Skip {
-                    self.skip(&error);
-                    continue;
+            let alone = std::slice::from_ref(&record);
+            let panics = panics.take_if(|(at, _)| *at == index);
+            let flaw = panics.or_else(|| self.first_bad(alone)).or_else(|| self.accept(alone).err());
+            if let Some((_, flaw)) = flaw {
+                let place = RecordPlace { number, ..all.place(index) };
+                let offset = place.offset;
+                match self.error(flaw, place, &record) {
+                    RunError::BadRecord(error) if self.on_bad == OnBad::Skip => {
+                        self.skip(&error);
+                        continue;
+                    }
+                    error => self.fault = Some(error),
                 }
-                stopped_at = Some((error.place.offset, number));
-                self.fault = Some(error);
+                stopped_at = Some((offset, number));
                 break;
             }
-            self.accept(std::slice::from_ref(&record));
             kept.push(record);
             offsets.push(all.offset(index));
             indexes.push(index);
@@ -258,6 +284,19 @@ impl<R: StreamRecord> Node<R> {
         self.push(kept, places, Some(numbers), bytes, tail);
     }
 
+    /// What is told of a record that has this flaw.
+    #[cold]
+    fn error(&self, flaw: Flaw, place: RecordPlace, record: &R) -> RunError {
+        let stream = self.stream.to_string();
+        match flaw {
+            Flaw::Breaks { role, cause } => {
+                let text = self.checks.get(role).and_then(|check| catching(|| check.text(record)).ok());
+                RunError::from(Box::new(BadRecord { stream, place, key: text, excerpt: None, cause }))
+            }
+            Flaw::Panicked(unwound) => unwound.into_error(Some((stream, place))),
+        }
+    }
+
     fn skip(&mut self, error: &BadRecord) {
         self.skipped += 1;
         tracing::warn!(
@@ -269,10 +308,21 @@ impl<R: StreamRecord> Node<R> {
     }
 }
 
-/// A cause and the role whose rule was broken.
-struct BadCauseOf {
-    role: usize,
-    cause: crate::error::BadCause,
+/// Why a record is not let in.
+enum Flaw {
+    /// It breaks the rule of this role.
+    Breaks { role: usize, cause: BadCause },
+    /// Its key panics.
+    Panicked(Unwound),
+}
+
+/// The record of `records` whose key panicked. A panic of anything else is not for us.
+#[cold]
+fn panicked<R>(unwound: Unwound, records: &[R]) -> (usize, Flaw) {
+    match unwound.index_in(records) {
+        Some(index) => (index, Flaw::Panicked(unwound)),
+        None => unwound.resume(),
+    }
 }
 
 fn pick<T: Clone>(all: Option<Vec<T>>, indexes: &[usize]) -> Option<Vec<T>> {
@@ -310,7 +360,7 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         self.fault.is_some()
     }
 
-    fn take_fault(&mut self) -> Option<Box<BadRecord>> {
+    fn take_fault(&mut self) -> Option<RunError> {
         self.fault.take()
     }
 
@@ -331,7 +381,7 @@ impl<R: StreamRecord> AnyNode for Node<R> {
     }
 
     fn storage_position(&self, position: u64) -> Position {
-        self.tape.storage_position(position)
+        self.tape.bookmark(position).position()
     }
 
     fn place(&self, position: u64) -> RecordPlace {
@@ -342,6 +392,10 @@ impl<R: StreamRecord> AnyNode for Node<R> {
             }
             None => RecordPlace { origin: Arc::new(Origin::Memory), offset: position, number: position },
         }
+    }
+
+    fn place_of_address(&self, address: usize) -> Option<RecordPlace> {
+        self.tape.find_address(address).map(|position| self.place(position))
     }
 
     fn place_text(&self, position: u64) -> String {

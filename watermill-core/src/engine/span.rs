@@ -59,13 +59,45 @@ impl Span {
 #[derive(Debug, Default)]
 pub(crate) struct SpanTable {
     spans: VecDeque<(u64, Span)>,
+    /// Memory for the picks of spans, of those that were dropped.
+    spare: Spare,
+}
+
+/// How many positions the memory that is kept for the picks of spans may be for.
+const MOST_SPARE: usize = 1 << 19;
+
+/// Memory for picks, to be used again.
+#[derive(Debug, Default)]
+struct Spare {
+    all: Vec<Vec<u64>>,
+    /// How many positions they have room for together.
+    room: usize,
+}
+
+impl Spare {
+    fn take(&mut self) -> Vec<u64> {
+        let picks = self.all.pop().unwrap_or_default();
+        self.room -= picks.capacity();
+        picks
+    }
+
+    fn give(&mut self, span: &mut Span) {
+        let room = span.picks.capacity();
+        if room > 0 && self.room + room <= MOST_SPARE {
+            let mut picks = std::mem::take(&mut span.picks);
+            picks.clear();
+            self.all.push(picks);
+            self.room += room;
+        }
+    }
 }
 
 impl SpanTable {
     /// The span of `position`, empty if there was none. Positions come in ascending order, or the last one again.
     pub(crate) fn slot(&mut self, position: u64) -> &mut Span {
         if self.spans.back().is_none_or(|(last, _)| *last != position) {
-            self.spans.push_back((position, Span::default()));
+            let picks = self.spare.take();
+            self.spans.push_back((position, Span { picks, ..Span::default() }));
         }
         let last = self.spans.len() - 1;
         &mut self.spans[last].1
@@ -83,12 +115,20 @@ impl SpanTable {
 
     /// Drops the spans below `position`.
     pub(crate) fn release(&mut self, position: u64) {
-        while self.spans.pop_front_if(|(at, _)| *at < position).is_some() {}
+        while let Some((_, mut span)) = self.spans.pop_front_if(|(at, _)| *at < position) {
+            self.spare.give(&mut span);
+        }
     }
 
     /// Drops the spans between the two positions.
     pub(crate) fn release_between(&mut self, from: u64, to: u64) {
-        self.spans.retain(|(at, _)| *at < from || *at >= to);
+        self.spans.retain_mut(|(at, span)| {
+            let needed = *at < from || *at >= to;
+            if !needed {
+                self.spare.give(span);
+            }
+            needed
+        });
     }
 
     /// Makes `position` the only one, keeping the memory of the span.

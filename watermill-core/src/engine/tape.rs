@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::bookmark::{Bookmark, Last, Spot};
 use crate::broker::{InputEnd, LastRecord, Places, Position};
-use crate::error::RecordPlace;
 
 /// One batch on the tape.
 pub(crate) struct Segment<R> {
@@ -49,9 +49,8 @@ impl<R> Segment<R> {
         self.numbers.as_ref().and_then(|all| all.get(index)).copied().unwrap_or_else(counted)
     }
 
-    fn last_record(&self, index: usize) -> LastRecord {
-        let part = self.places.part().to_owned();
-        LastRecord { part, offset: self.places.offset(index), number: self.number(index) }
+    fn spot(&self, index: usize) -> Spot {
+        Spot { places: Arc::clone(&self.places), index, number: self.number(index) }
     }
 
     fn end(&self) -> u64 {
@@ -69,28 +68,20 @@ pub(crate) struct Tape<R> {
     end: u64,
     ended: Option<InputEnd>,
     /// Where reading goes on behind all that was let in.
-    tail: Position,
+    tail: Arc<Position>,
     /// The last record that is not on the tape any more.
-    behind: Option<LastRecord>,
+    behind: Option<Arc<LastRecord>>,
     leaving: bool,
     /// What an open window holds of this stream beside the tape, in bytes, about.
     lent: u64,
 }
 
-/// Where a record stood, kept while its batch may go.
-#[derive(Debug, Clone)]
-pub(crate) struct Bookmark {
-    /// Where a restart reads on to find it.
-    pub(crate) position: Position,
-    /// For messages; `None` when no such record was read yet.
-    pub(crate) place: Option<RecordPlace>,
-}
-
 impl<R> Tape<R> {
     /// A tape that goes on at `from`.
     pub(crate) fn new(leaving: bool, from: Position) -> Self {
-        let behind = from.last.clone();
-        Self { segments: VecDeque::new(), end: 0, ended: None, tail: from, behind, leaving, lent: 0 }
+        let behind = from.last.clone().map(Arc::new);
+        let tail = Arc::new(from);
+        Self { segments: VecDeque::new(), end: 0, ended: None, tail, behind, leaving, lent: 0 }
     }
 
     /// The position behind the last record.
@@ -114,7 +105,7 @@ impl<R> Tape<R> {
         bytes: u64,
         tail: Position,
     ) {
-        self.tail = tail;
+        self.tail = Arc::new(tail);
         if records.is_empty() {
             return;
         }
@@ -143,6 +134,15 @@ impl<R> Tape<R> {
         let segment = self.segment(position)?;
         let index = (position.checked_sub(segment.first)? as usize).checked_sub(segment.left())?;
         segment.slice().get(index)
+    }
+
+    /// The position of the record that stands at this address in memory, if it is on the tape.
+    pub(crate) fn find_address(&self, address: usize) -> Option<u64> {
+        self.segments.iter().find_map(|segment| {
+            let slice = segment.slice();
+            let index = address.checked_sub(slice.as_ptr().addr())? / size_of::<R>().max(1);
+            (index < slice.len()).then(|| segment.first + (segment.left() + index) as u64)
+        })
     }
 
     /// The records from `position` to the end of its batch.
@@ -186,7 +186,8 @@ impl<R> Tape<R> {
                 self.lent += segment.bytes + size_of_val(batch.as_slice()) as u64;
             }
             if self.segments.front().is_none_or(|next| next.end() > position) {
-                self.behind = Some(segment.last_record((segment.end() - segment.first - 1) as usize));
+                let last = segment.spot((segment.end() - segment.first - 1) as usize);
+                self.behind = Some(Arc::new(last.last_record()));
             }
         }
     }
@@ -205,36 +206,30 @@ impl<R> Tape<R> {
 
     /// Where the record at `position` stands, to be remembered.
     pub(crate) fn bookmark(&self, position: u64) -> Bookmark {
-        let place = self.places(position).map(|(places, index)| places.place(index));
-        Bookmark { position: self.storage_position(position), place }
+        let mut last = None;
+        let mut record = None;
+        for segment in &self.segments {
+            let Some(index) = position.checked_sub(segment.first) else { break };
+            let (index, count) = (index as usize, (segment.end() - segment.first) as usize);
+            if index < count {
+                record = Some(segment.spot(index));
+                last = index.checked_sub(1).map(|before| segment.spot(before)).or(last);
+                break;
+            }
+            last = Some(segment.spot(count - 1));
+        }
+        let last = match last {
+            Some(spot) => Some(Last::Read(spot)),
+            None => self.behind.clone().map(Last::Behind),
+        };
+        let (ended, marked) = (self.ended.is_some(), self.ended == Some(InputEnd::Mark));
+        Bookmark { record, last, tail: Arc::clone(&self.tail), ended, marked }
     }
 
     /// Where the record at `position` stood, with its index among the [`Places`] of its batch.
     pub(crate) fn places(&self, position: u64) -> Option<(&Arc<Places>, usize)> {
         let segment = self.segment(position)?;
         Some((&segment.places, position.checked_sub(segment.first)? as usize))
-    }
-
-    /// The position in the storage of the record at `position`, or where reading goes on when there is none yet.
-    pub(crate) fn storage_position(&self, position: u64) -> Position {
-        let mut last = None;
-        for segment in &self.segments {
-            let Some(index) = position.checked_sub(segment.first) else { break };
-            let index = index as usize;
-            let count = (segment.end() - segment.first) as usize;
-            if index < count {
-                let last = index.checked_sub(1).map(|before| segment.last_record(before)).or(last);
-                let last = last.or_else(|| self.behind.clone());
-                return Position { number: segment.number(index), last, ..segment.places.position(index) };
-            }
-            last = Some(segment.last_record(count - 1));
-        }
-        Position {
-            ended: self.ended.is_some() || self.tail.ended,
-            marked: self.ended == Some(InputEnd::Mark) || self.tail.marked,
-            last: last.or_else(|| self.behind.clone()),
-            ..self.tail.clone()
-        }
     }
 
     /// The number of the record at `position` within its part of the stream.

@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 use super::ahead::{Ahead, Run};
 use super::any_edge::{AnyEdge, Seek};
+use super::bookmark::Bookmark;
 use super::keep::Keep;
 use super::lane::FLUSH_AT;
 use super::marks::Marks;
 use super::node::AnyNode;
 use super::span::{Span, SpanTable};
-use super::tape::Bookmark;
 use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
 use crate::function::{CallResult, ParamKind, Stage};
 use crate::window::{AnyWindow, CloseReason};
@@ -483,7 +483,7 @@ impl Walk {
         if self.nodes[node].node.is_broken()
             && let Some(fault) = self.nodes[node].node.take_fault()
         {
-            return Err(fault.into());
+            return Err(fault);
         }
         Ok(Step::Need(node))
     }
@@ -502,16 +502,14 @@ impl Walk {
     /// The record that the call being made is for: the first one of a window.
     pub(crate) fn call_record(&self) -> RecordPlace {
         let master = &self.nodes[0];
-        match master.window_start.as_ref().and_then(|start| start.place.as_ref()) {
-            Some(place) => place.clone(),
-            None => master.node.place(self.next.saturating_sub(1)),
-        }
+        let of_window = master.window_start.as_ref().and_then(Bookmark::place);
+        of_window.unwrap_or_else(|| master.node.place(self.next.saturating_sub(1)))
     }
 
     /// Where the masters of the call being made stand: the first one of a window.
     pub(crate) fn call_place(&self) -> (u64, String) {
         let master = &self.nodes[0];
-        if let Some(place) = master.window_start.as_ref().and_then(|start| start.place.as_ref()) {
+        if let Some(place) = master.window_start.as_ref().and_then(Bookmark::place) {
             return (self.next, format!("`{}`, {place}", master.stream));
         }
         let position = self.next.saturating_sub(1);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Mill;
 use crate::clock::Clock;
+use crate::error::Mistake;
 use crate::policy::OnBad;
 use crate::record::StreamRecord;
 
@@ -53,7 +54,11 @@ impl<M: StreamRecord> Mill<M> {
     #[must_use]
     pub fn inject_shared<T: Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
         if !self.injected.put(value) {
-            self.mistakes.push(format!("two values of type `{}` are injected", std::any::type_name::<T>()));
+            let name = std::any::type_name::<T>();
+            self.mistakes.push(Mistake::new(
+                format!("two values of type `{name}` are injected"),
+                "leave out one of the two `.inject(..)` calls, or give it a value of a type of its own: `struct Second(..)`",
+            ));
         }
         self
     }
@@ -103,7 +108,8 @@ impl<M: StreamRecord> Mill<M> {
     #[must_use]
     pub fn max_group(mut self, records: u64) -> Self {
         if records == 0 {
-            self.mistakes.push("`max_group(0)` allows no match at all".to_owned());
+            let fix = "call `.max_group(1)`, or with more";
+            self.mistakes.push(Mistake::new("`.max_group(0)` allows no match at all", fix));
         }
         self.limits.max_group = records;
         self
@@ -172,7 +178,8 @@ impl<M: StreamRecord> Mill<M> {
     #[must_use]
     pub fn commit_after_calls(mut self, calls: u64) -> Self {
         if calls == 0 {
-            self.mistakes.push("`commit_after_calls(0)` would commit without end".to_owned());
+            let fix = "call `.commit_after_calls(1)`, which commits after every call, or with more";
+            self.mistakes.push(Mistake::new("`.commit_after_calls(0)` would commit without end", fix));
         }
         self.settings.commits.calls = Some(calls.max(1));
         self

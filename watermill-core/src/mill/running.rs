@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::lane::Work;
+use crate::error::Mistake;
 use crate::function::{Kind, ParamKind};
 use crate::mill::Mill;
 use crate::plan::Plan;
@@ -47,8 +48,8 @@ impl<M: StreamRecord> Mill<M> {
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         if workers == 0 {
-            self.mistakes
-                .push("`workers(0)` leaves nobody to call the function: give it at least 1".to_owned());
+            let problem = "`.workers(0)` leaves nobody to call the function";
+            self.mistakes.push(Mistake::new(problem, "call `.workers(1)`, or with more"));
         }
         self.settings.workers = Some(workers.max(1));
         self
@@ -79,7 +80,8 @@ impl<M: StreamRecord> Mill<M> {
     #[must_use]
     pub fn in_flight(mut self, calls: usize) -> Self {
         if calls == 0 {
-            self.mistakes.push("`in_flight(0)` allows no call at all: give it at least 1".to_owned());
+            let problem = "`.in_flight(0)` allows no call at all";
+            self.mistakes.push(Mistake::new(problem, "call `.in_flight(1)`, or with more"));
         }
         self.settings.in_flight = Some(calls.max(1));
         self
@@ -308,7 +310,7 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     /// Settings that do not go with the function.
-    pub(crate) fn misfits(&self) -> Vec<String> {
+    pub(crate) fn misfits(&self) -> Vec<Mistake> {
         let settings = &self.settings;
         let kind = self.function.kind();
         let has_acks = self.function.params().iter().any(|spec| matches!(spec.kind, ParamKind::Ack(_)));
@@ -317,30 +319,32 @@ impl<M: StreamRecord> Mill<M> {
         match kind {
             Kind::PerLane => {
                 if let Some(workers) = many {
-                    misfits.push(format!(
-                        "the closure of `per_lane` belongs to one lane, so `workers({workers})` cannot share it: leave `workers` out, or give `Mill::new` a function that shares its state by `Inject<Mutex<..>>`"
+                    misfits.push(Mistake::new(
+                        format!("the closure of `per_lane` belongs to one lane, so `.workers({workers})` cannot share it"),
+                        format!("leave out `.workers({workers})`, or call `Mill::new(..)` with a function that shares its state by `Inject<Mutex<..>>`"),
                     ));
                 }
                 if settings.timeout.is_some() {
-                    misfits.push(
-                        "the closure of `per_lane` cannot be interrupted, and no other thread can take it over: leave `timeout` out, or use `Mill::new` or `Mill::new_async`"
-                            .to_owned(),
-                    );
+                    misfits.push(Mistake::new(
+                        "the closure of `per_lane` cannot be interrupted by `.timeout(..)`, and no other thread can take it over",
+                        "leave out `.timeout(..)`, or call `Mill::new(..)` or `Mill::new_async(..)` instead of `Mill::per_lane(..)`",
+                    ));
                 }
             }
             Kind::Async => {
                 if let Some(workers) = many {
-                    misfits.push(format!(
-                        "the calls of an async function wait beside each other on one thread: instead of `workers({workers})` use `in_flight({workers})`"
+                    misfits.push(Mistake::new(
+                        format!("the calls of an async function wait beside each other on one thread, so `.workers({workers})` is not for it"),
+                        format!("call `.in_flight({workers})` instead"),
                     ));
                 }
             }
             Kind::Shared => {
                 if settings.timeout.is_some() && settings.on_error.retries() > 0 {
-                    misfits.push(
-                        "a function that is not async cannot be interrupted by `timeout`, so its arguments are not free for another attempt: make it async, or use `OnError::stop()` or `OnError::skip()`"
-                            .to_owned(),
-                    );
+                    misfits.push(Mistake::new(
+                        "a function that is not async cannot be interrupted by `.timeout(..)`, so its arguments are not free for another attempt",
+                        "call `Mill::new_async(..)` with an async function, or `.on_error(OnError::stop())` or `.on_error(OnError::skip())`",
+                    ));
                 }
             }
         }
@@ -349,8 +353,12 @@ impl<M: StreamRecord> Mill<M> {
             && !has_acks
             && many.is_none()
         {
-            misfits.push(format!(
-                "`in_flight({calls})` is for async functions and for those that take an `Ack`: use `workers(..)`"
+            misfits.push(Mistake::new(
+                format!("`.in_flight({calls})` is for async functions and for those that take an `Ack`"),
+                match kind {
+                    Kind::PerLane => format!("leave out `.in_flight({calls})`"),
+                    _ => format!("call `.workers({calls})` instead"),
+                },
             ));
         }
         misfits

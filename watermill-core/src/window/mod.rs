@@ -4,7 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::{KeyCheck, RoleCheck, Rule, Tape, describe};
+use crate::engine::{KeyCheck, RoleCheck, Rule, Tape, describe, key_of};
+use crate::error::Mistake;
 use crate::key::{KeyExpr, KeyValue};
 use crate::record::StreamRecord;
 
@@ -36,7 +37,7 @@ use crate::record::StreamRecord;
 pub struct Window<M> {
     rule: Arc<dyn WindowRule<M>>,
     pub(crate) text: String,
-    pub(crate) mistake: Option<String>,
+    pub(crate) mistake: Option<Mistake>,
 }
 
 impl<M: StreamRecord> Window<M> {
@@ -78,7 +79,8 @@ impl<M: StreamRecord> Window<M> {
     /// ```
     #[must_use]
     pub fn count(masters: usize) -> Self {
-        let mistake = (masters == 0).then(|| "a window of 0 masters would never close".to_owned());
+        let problem = "`Window::count(0)` is a window of 0 masters, which would never close";
+        let mistake = (masters == 0).then(|| Mistake::new(problem, "call `Window::count(1)`, or with more"));
         Self { rule: Arc::new(ByCount(masters)), text: format!("window of {masters}"), mistake }
     }
 
@@ -166,7 +168,7 @@ impl<M: StreamRecord, E: KeyExpr<M>> AnyWindow for OpenByKey<M, E> {
         let Some(record) = tape.downcast_ref::<Tape<M>>().and_then(|tape| tape.get(position)) else {
             return false;
         };
-        let key = self.key.key(record).ok().flatten();
+        let key = key_of(&*self.key, record).ok().flatten();
         let current = self.current.as_ref().and_then(|current| current.view().ok().flatten());
         key != current
     }
@@ -176,8 +178,9 @@ impl<M: StreamRecord, E: KeyExpr<M>> AnyWindow for OpenByKey<M, E> {
             return;
         }
         let record = tape.downcast_ref::<Tape<M>>().and_then(|tape| tape.get(position));
-        self.current =
-            record.and_then(|record| self.key.key(record).ok().flatten()).map(|key| E::Value::detach(&key));
+        self.current = record
+            .and_then(|record| key_of(&*self.key, record).ok().flatten())
+            .map(|key| E::Value::detach(&key));
     }
 
     fn is_full(&self, _: usize) -> bool {

@@ -1,11 +1,12 @@
 //! Codecs: from bytes to records and back.
 
+mod depth;
 mod plain_json;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{BadCause, BoxError};
+use crate::error::{BadCause, BoxError, DEEPEST_JSON};
 use crate::record::StreamRecord;
 
 /// What the bytes of one message are.
@@ -203,6 +204,7 @@ impl<R: StreamRecord + DeserializeOwned> Decode<R> for JsonCodec {
         }
         match plain_json::read_line(text) {
             Ok((record, _, behind)) if behind == text.len() => Ok(Decoded::Record(record)),
+            _ if depth::is_too_deep(text.as_bytes()) => Err(BadCause::TooDeep { limit: DEEPEST_JSON }),
             _ => serde_json::from_str(text).map(Decoded::Record).map_err(BadCause::json),
         }
     }
@@ -223,7 +225,11 @@ impl<R: StreamRecord + DeserializeOwned> Decode<R> for JsonCodec {
                 Ok((record, length, behind)) => (record, start + length, start + behind),
                 Err(_) => {
                     let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |line| start + line);
-                    let Ok(record) = serde_json::from_str(&text[start..end]) else { break };
+                    let line = &text[start..end];
+                    if depth::is_too_deep(line.as_bytes()) {
+                        break;
+                    }
+                    let Ok(record) = serde_json::from_str(line) else { break };
                     unusual += 1;
                     (record, end, bytes.len().min(end + 1))
                 }

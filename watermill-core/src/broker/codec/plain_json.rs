@@ -30,7 +30,7 @@ impl de::Error for Unusual {
 
 type Plain<T> = Result<T, Unusual>;
 
-/// How deep values may be nested; serde_json takes 127.
+/// How deep values may be nested; deeper ones are looked at by the caller.
 const DEEPEST: u8 = 100;
 
 /// The most digits that surely fit an `i64`.

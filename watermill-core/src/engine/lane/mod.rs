@@ -12,7 +12,6 @@ mod settings;
 mod wait;
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,12 +19,13 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::LocalSet;
 
+use super::keyed::{Unwound, catching};
 use super::node::Loaded;
 use super::walk::Walk;
 use crate::broker::{Committer, Position};
 use crate::clock::Clock;
 use crate::error::{BoxError, RunError};
-use crate::function::{AnyFunction, AnyStage, ParamNeeds, panicked};
+use crate::function::{AnyFunction, AnyStage, ParamNeeds};
 use crate::handle::Control as Steering;
 use crate::report::{EndReason, InputReport, OutputReport, RunReport};
 
@@ -187,7 +187,8 @@ impl<'a> LaneRun<'a> {
     pub(crate) async fn run(mut self) -> Result<RunReport, RunError> {
         tracing::info!(target: "watermill", inputs = self.walk.nodes.len(), outputs = self.ports.len(), "walk begins");
         self.walk.set_now(self.started);
-        match unwinding(self.walk_all()).await {
+        let walked = unwinding(self.walk_all()).await;
+        match walked.unwrap_or_else(|unwound| Err(self.walk.panicked(unwound))) {
             Ok(Ended { reason, at }) => {
                 let finished = matches!(reason, EndReason::InputEnded { .. } | EndReason::Function);
                 let last = match at {
@@ -355,17 +356,12 @@ pub(crate) async fn abort(committer: &mut dyn Committer) {
     }
 }
 
-/// Drives `walk`. Calls guard themselves, so a panic that comes through is that of a key or a window rule, or of a broker: the run
-/// fails with its text.
-async fn unwinding<T>(walk: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {
+/// Drives `walk`. Calls guard themselves, so a panic that comes through is that of a key or a window rule, or of a broker.
+async fn unwinding<T>(walk: impl Future<Output = T>) -> Result<T, Unwound> {
     let mut walk = pin!(walk);
-    poll_fn(|context| {
-        catch_unwind(AssertUnwindSafe(|| walk.as_mut().poll(context))).unwrap_or_else(|payload| {
-            Poll::Ready(Err(RunError::Runtime {
-                what: "a key, a window rule, or a source or sink of the broker panicked".to_owned(),
-                cause: panicked(payload),
-            }))
-        })
+    poll_fn(|context| match catching(|| walk.as_mut().poll(context)) {
+        Ok(polled) => polled.map(Ok),
+        Err(unwound) => Poll::Ready(Err(unwound)),
     })
     .await
 }

@@ -1,0 +1,72 @@
+//! Bookmarks: where a record stood, kept while its batch may go. Making one costs no memory: what is told of it is worked out when it is
+//! asked for, from what all records of a batch share.
+
+use std::sync::Arc;
+
+use crate::broker::{LastRecord, Places, Position};
+use crate::error::RecordPlace;
+
+/// One record, by what is known of its batch.
+#[derive(Debug, Clone)]
+pub(super) struct Spot {
+    pub(super) places: Arc<Places>,
+    /// Its index among the places.
+    pub(super) index: usize,
+    /// Its number within its part of the stream.
+    pub(super) number: u64,
+}
+
+impl Spot {
+    pub(super) fn last_record(&self) -> LastRecord {
+        let part = self.places.part().to_owned();
+        LastRecord { part, offset: self.places.offset(self.index), number: self.number }
+    }
+}
+
+/// The record before one.
+#[derive(Debug, Clone)]
+pub(super) enum Last {
+    /// It was on the tape.
+    Read(Spot),
+    /// It was not any more, or never.
+    Behind(Arc<LastRecord>),
+}
+
+/// Where a record stood.
+#[derive(Debug, Clone)]
+pub(crate) struct Bookmark {
+    /// The record; `None` when it was not read yet.
+    pub(super) record: Option<Spot>,
+    pub(super) last: Option<Last>,
+    /// Where reading goes on behind all that was read, and whether that is the end.
+    pub(super) tail: Arc<Position>,
+    pub(super) ended: bool,
+    pub(super) marked: bool,
+}
+
+impl Bookmark {
+    /// Where a restart reads on to find the record, or where reading goes on when there is none yet.
+    pub(crate) fn position(&self) -> Position {
+        let last = self.last.as_ref().map(|last| match last {
+            Last::Read(spot) => spot.last_record(),
+            Last::Behind(last) => LastRecord::clone(last),
+        });
+        match &self.record {
+            Some(Spot { places, index, number }) => {
+                Position { number: *number, last, ..places.position(*index) }
+            }
+            None => Position {
+                ended: self.ended || self.tail.ended,
+                marked: self.marked || self.tail.marked,
+                last,
+                ..Position::clone(&self.tail)
+            },
+        }
+    }
+
+    /// Where the record stood, for messages; `None` when it was not read yet.
+    pub(crate) fn place(&self) -> Option<RecordPlace> {
+        let Spot { places, index, number } = self.record.as_ref()?;
+        Some(RecordPlace { number: *number, ..places.place(*index) })
+    }
+}
