@@ -163,6 +163,28 @@ pub enum BadCause {
 }
 
 impl BadCause {
+    /// What kind of cause it is, in a word for programs: it stays the same when messages change.
+    ///
+    /// ```
+    /// assert_eq!(watermill_core::BadCause::Truncated.kind(), "truncated");
+    /// ```
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Syntax(_) => "syntax",
+            Self::Shape(_) => "shape",
+            Self::Truncated => "truncated",
+            Self::NotUtf8(_) => "not_utf8",
+            Self::TooDeep { .. } => "too_deep",
+            Self::TooLong { .. } => "too_long",
+            Self::Structure(_) => "structure",
+            Self::Key { .. } => "key",
+            Self::KeyWentDown { .. } => "key_went_down",
+            Self::KeyNotUnique { .. } => "key_not_unique",
+            Self::Other(_) => "other",
+        }
+    }
+
     /// Sorts an error of serde_json into [`Syntax`](Self::Syntax), [`Shape`](Self::Shape),
     /// [`Truncated`](Self::Truncated) and [`TooDeep`](Self::TooDeep).
     ///
@@ -327,6 +349,22 @@ pub enum BuildProblem {
     NoOutput {
         /// The record.
         record: String,
+    },
+    /// Bad records are to be put aside, and there is no place for them.
+    #[error(
+        "bad records of `{stream}` are to be put aside as dead letters, and no broker writes `DeadLetter`"
+    )]
+    NoLetters {
+        /// The stream.
+        stream: String,
+    },
+    /// Bad records are to be put aside, and the function writes dead letters of its own.
+    #[error(
+        "bad records of `{stream}` are to be put aside as dead letters, and the function writes `DeadLetter` itself"
+    )]
+    OwnLetters {
+        /// The stream.
+        stream: String,
     },
     /// A stream that is declared several times.
     #[error("the stream `{stream}` is declared twice")]

@@ -89,6 +89,7 @@ pub(crate) struct SourceSettings {
     pub(crate) stream: String,
     pub(crate) record_limit: usize,
     pub(crate) require_mark: bool,
+    pub(crate) keep_raw: bool,
 }
 
 /// A declared output.
@@ -300,6 +301,7 @@ impl JsonFileBroker {
                 stream: settings.stream,
                 record_limit: settings.record_limit,
                 require_mark: settings.require_mark,
+                keep_raw: settings.keep_raw,
             };
             AnySource::new(FileSource::<R, _>::new(decoder, beginning))
         });
