@@ -157,6 +157,17 @@ pub enum BadCause {
         /// The key.
         key: String,
     },
+    /// A dead letter that is read back does not hold a record.
+    #[error("the dead letter of `{stream}`, {place}, does not hold a record of it; mend its `raw`")]
+    Letter {
+        /// The stream that the letter is from.
+        stream: String,
+        /// Where the record stood, of which it is a letter.
+        place: RecordPlace,
+        /// What is wrong with it now.
+        #[source]
+        cause: Box<BadCause>,
+    },
     /// Another cause, from a codec of the user's own.
     #[error("the record could not be decoded")]
     Other(#[source] BoxError),
@@ -181,6 +192,7 @@ impl BadCause {
             Self::Key { .. } => "key",
             Self::KeyWentDown { .. } => "key_went_down",
             Self::KeyNotUnique { .. } => "key_not_unique",
+            Self::Letter { cause, .. } => cause.kind(),
             Self::Other(_) => "other",
         }
     }

@@ -169,6 +169,7 @@ impl<R, C: Decode<R>> Filling<'_, R, C> {
                 self.offsets.push(self.chunk.offset + range.start as u64);
                 self.bytes += range.len() as u64;
             }
+            Ok(Decoded::Nothing) => {}
             Ok(Decoded::EndOfStream) => self.end = Some(InputEnd::Mark),
             Err(cause) => self.bad_record(range.start, bytes, cut, cause),
         }

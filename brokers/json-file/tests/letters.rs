@@ -176,3 +176,125 @@ fn a_place_for_letters_may_be_added_to_a_run_that_stopped() {
     let letters = letters(directory.path());
     assert_eq!((letters.len(), letters[0].number, letters[0].text()), (1, 20, Some("oops")));
 }
+
+fn replay(directory: &Path, letters: &str) -> (Result<RunReport, RunError>, Vec<Location>) {
+    let at = |name: &str| directory.join(name);
+    fs::write(at("mended.ndjson"), letters).unwrap();
+    let files = JsonFileBroker::new()
+        .replay::<Location>(at("mended.ndjson"))
+        .read::<Next>(at("next"))
+        .write::<Location>(at("replayed.ndjson"))
+        .write::<DeadLetter>(at("again.ndjson"));
+    let report = mill().run_blocking(files);
+    let text = fs::read_to_string(at("replayed.ndjson")).unwrap_or_default();
+    (report, text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// A run and the replay of its mended letters give what a run over mended input gives.
+#[test]
+fn a_replay_gives_what_mended_input_gives() {
+    let directory = tempfile::tempdir().unwrap();
+    let mended: Vec<String> = (0..50).map(line).collect();
+    for every in [2, 3, 7, 50] {
+        let broken = |(id, text): (usize, &String)| match id % every {
+            1 => text.replace(':', "="),
+            _ => text.clone(),
+        };
+        let input: Vec<String> = mended.iter().enumerate().map(broken).collect();
+        run(directory.path(), input.join("\n").as_bytes(), |files| files.batch_bytes(100)).unwrap();
+        let letters = fs::read_to_string(directory.path().join("letters.ndjson")).unwrap();
+        let first = fs::read_to_string(directory.path().join("good.ndjson")).unwrap();
+        // As an editor replaces text: in the letters as they stand in the file.
+        let (report, replayed) = replay(directory.path(), &letters.replace("\\\"=", "\\\":"));
+        let report = report.unwrap();
+        assert_eq!(report.inputs[0].dead_lettered, 0, "{report}");
+        let mut all: Vec<Location> = first.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(all.len() + replayed.len(), 50);
+        all.extend(replayed);
+        all.sort_by_key(|location| location.time);
+        assert_eq!(all, (0..50).map(location).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn letters_of_other_streams_are_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("next"), "").unwrap();
+    let letter = |stream: &str, raw: &str| {
+        format!("{{\"stream\":{},\"raw\":{}}}\n", serde_json::json!(stream), serde_json::json!(raw))
+    };
+    let letters = [
+        letter("Next", "nonsense"),
+        letter("Location", &line(1)),
+        letter("Location \"left\"", &line(2)),
+        format!("{{\"stream\":\"Location\",\"raw\":{}}}\n", line(3)),
+        "{\"eos__\": true}\n".to_owned(),
+        letter("Location", &line(4)),
+    ];
+    let (report, replayed) = replay(directory.path(), &letters.concat());
+    let report = report.unwrap();
+    assert_eq!((report.inputs[0].records, replayed), (2, vec![location(1), location(3)]), "{report}");
+    // A stream with a name has letters with this name.
+    fs::write(directory.path().join("next"), "{\"time\":2}").unwrap();
+    let named = JsonFileBroker::new()
+        .replay_as::<Location>("left", directory.path().join("mended.ndjson"))
+        .read::<Next>(directory.path().join("next"));
+    let look = |next: &Next, left: &Joined<Next, Location>| assert_eq!(left[next][0], location(2));
+    let mill = Mill::new(look)
+        .join(JoinWith::lookup(|next: &Next| next.time, |left: &Location| left.time).from("left"));
+    let report = mill.run_blocking(named).unwrap();
+    assert_eq!((report.inputs[1].records, report.calls), (1, 1), "{report}");
+}
+
+#[test]
+fn letters_that_hold_no_record_name_both_places() {
+    let directory = tempfile::tempdir().unwrap();
+    run(directory.path(), b"{\"time\":1,\"x\":oops}\n", |files| files).unwrap();
+    let letters = fs::read_to_string(directory.path().join("letters.ndjson")).unwrap();
+    let letters = format!("{}{letters}", letters.replace("oops", "1,\\\"y\\\":2"));
+    let at = |name: &str| directory.path().join(name);
+    let files = JsonFileBroker::new().replay::<Location>(at("mended.ndjson"));
+    fs::write(at("mended.ndjson"), &letters).unwrap();
+    let error = Mill::new(|_: &Location| ()).run_blocking(files).unwrap_err();
+    let text = format!("{error:?}");
+    let second_line = letters.find('\n').unwrap() + 1;
+    assert!(text.contains(&format!("mended.ndjson`, byte {second_line}, record 1")), "{text}");
+    assert!(
+        text.contains(&format!("the dead letter of `Location`, file `{}`, byte 0", at("input").display())),
+        "{text}"
+    );
+    assert!(text.contains("the text is not valid JSON"), "{text}");
+
+    // Put aside again, and mended then.
+    let (report, replayed) = replay(directory.path(), &letters);
+    assert_eq!((report.unwrap().inputs[0].dead_lettered, replayed.len()), (1, 1));
+    let again = fs::read_to_string(at("again.ndjson")).unwrap();
+    let letter: DeadLetter = serde_json::from_str(&again).unwrap();
+    assert_eq!((letter.kind.as_str(), letter.offset), ("syntax", second_line as u64));
+    let (report, replayed) = replay(directory.path(), &again.replace("oops", "7,\\\\\\\"y\\\\\\\":2"));
+    assert_eq!((report.unwrap().inputs[0].dead_lettered, replayed.len()), (0, 1), "{again}");
+
+    for (rest, expected) in [
+        (r#""raw":"{","cut":true"#, "only the beginning"),
+        (r#""kind":"shape""#, "no bytes"),
+        (r#""raw":"{\"eos__\": true}""#, "an EndOfStream mark"),
+        (r#""raw":"1","raw_hex":"00""#, "not both"),
+    ] {
+        fs::write(at("mended.ndjson"), format!("{{\"stream\":\"Location\",{rest}}}\n")).unwrap();
+        let files = JsonFileBroker::new().replay::<Location>(at("mended.ndjson"));
+        let error = Mill::new(|_: &Location| ()).run_blocking(files).unwrap_err();
+        assert!(format!("{error:?}").contains(expected), "{error:?}");
+    }
+}
+
+/// Letters are not read and written in one go.
+#[test]
+fn letters_are_not_replayed_from_where_they_are_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("letters.ndjson");
+    fs::write(&path, "").unwrap();
+    let files = JsonFileBroker::new().replay::<Location>(&path).write::<DeadLetter>(&path);
+    let mill = Mill::new(|_: &Location| ()).on_bad::<Location>(OnBad::DeadLetter);
+    let error = format!("{:?}", mill.run_blocking(files).unwrap_err());
+    assert!(error.contains("letters.ndjson"), "{error}");
+}
