@@ -43,7 +43,7 @@
 //! | joins: how rows match, what is kept | [`JoinWith`] |
 //! | windows | [`Window`](window::Window) |
 //! | putting it together and running it | [`Mill`], [`RunReport`] |
-//! | what can go wrong | [`BuildError`], [`RunError`], [`BadRecord`] |
+//! | what can go wrong, and what is done about it | [`BuildError`], [`RunError`], [`BadRecord`], [`OnBad`], [`DeadLetter`] |
 //! | JSON files | [`JsonFileBroker`] |
 //! | tests of one's own functions | [`testing`], [`MemoryBroker`](broker::memory::MemoryBroker) |
 //! | writing a broker | [`broker`] |

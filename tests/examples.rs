@@ -335,3 +335,35 @@ fn filtering() {
     );
     assert!(kept.len() < good.len() && good.len() < readings.len() && warmer(30.0).count() > 0);
 }
+
+#[test]
+fn dead_letters() {
+    let known: Vec<Value> = data("sensors.ndjson").iter().map(|sensor| sensor["name"].clone()).collect();
+    let text = fs::read_to_string(source_of("readings.ndjson")).unwrap();
+    let warm = |text: &str| -> Vec<Value> {
+        let readings = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let kept = readings.filter(|reading| known.contains(&reading["sensor"]));
+        let warm = kept.filter(|reading| reading["celsius"].as_f64().is_some_and(|celsius| celsius > 20.0));
+        warm.map(|reading| json!({"time": reading["time"], "celsius": reading["celsius"]})).collect()
+    };
+    let (bad, good): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.contains("n/a"));
+
+    let ran = Ran::example("dead_letters");
+    assert_eq!(ran.output("warm.ndjson"), warm(&good.join("\n")));
+    let letters = ran.output("dead-letters.ndjson");
+    assert_eq!(letters.iter().map(|letter| letter["raw"].as_str().unwrap()).collect::<Vec<_>>(), bad);
+    assert_eq!(
+        (&letters[0]["kind"], &letters[0]["number"], &letters[0]["stream"]),
+        (&json!("shape"), &json!(17), &json!("Reading"))
+    );
+    // Both together are what mended input gives.
+    let mended = warm(&text.replace("\"n/a\"", "22.5"));
+    let both = [ran.output("warm.ndjson"), ran.output("warm-replayed.ndjson")].concat();
+    let by_text = |mut all: Vec<Value>| {
+        all.sort_by_key(Value::to_string);
+        all
+    };
+    assert_eq!(by_text(both), by_text(mended));
+    assert_eq!(ran.output("warm-replayed.ndjson").len(), 1);
+    assert_eq!(ran.output("dead-letters-again.ndjson"), Vec::<Value>::new());
+}

@@ -7,9 +7,10 @@ use crate::broker::{AnySink, AnySource, Committer, Position};
 use crate::clock::Clock;
 use crate::engine::lane::{LaneParts, LaneRun, Port, Settings, Stages, Work};
 use crate::engine::walk::{Limits, Walk, WalkEdge, WalkNode};
-use crate::engine::{MakeNode, NodeParts};
-use crate::function::{AnyFunction, Injections, ParamNeeds};
+use crate::engine::{LetterPort, MakeNode, NodeParts};
+use crate::function::{AnyFunction, Injections, ParamNeeds, PortSpec};
 use crate::handle::Control;
+use crate::letter::DeadLetter;
 use crate::plan::Plan;
 use crate::policy::OnBad;
 use crate::window::AnyWindow;
@@ -57,7 +58,9 @@ impl<'a> Assembly<'a> {
         }
         let mut nodes = Vec::with_capacity(plan.nodes.len());
         let mut total = Some(0);
-        if sources.len() != plan.nodes.len() || sinks.len() != plan.ports.len() {
+        let function: Arc<str> = Arc::from(plan.function.as_str());
+        let keeps_letters = self.on_bad.contains(&OnBad::DeadLetter);
+        if sources.len() != plan.nodes.len() || sinks.len() != plan.ports.len() + usize::from(keeps_letters) {
             return None;
         }
         for (index, (source, checks)) in sources.into_iter().zip(checks).enumerate() {
@@ -72,6 +75,8 @@ impl<'a> Assembly<'a> {
                 checks,
                 leaving: windowed && index == 0,
                 on_bad: self.on_bad.get(index).copied().unwrap_or_default(),
+                function: Arc::clone(&function),
+                clock: Arc::clone(&self.clock),
                 from: from.get(index).cloned().flatten(),
             };
             let typed = make(parts)?;
@@ -93,7 +98,8 @@ impl<'a> Assembly<'a> {
         let needs = ParamNeeds { values: self.injected, names: &plan.names };
         let stages = Stages { function: self.function, needs };
         let mut ports = Vec::with_capacity(plan.ports.len());
-        for (port, sink) in plan.ports.iter().zip(sinks) {
+        let mut sinks = sinks.into_iter();
+        for (port, sink) in plan.ports.iter().zip(sinks.by_ref()) {
             ports.push(Port {
                 stream: port.spec.record.to_string(),
                 param: port.param,
@@ -102,6 +108,10 @@ impl<'a> Assembly<'a> {
                 committed: 0,
             });
         }
+        let letters = match sinks.next() {
+            Some(sink) => Some(LetterPort::new((PortSpec::of::<DeadLetter>().outlet)(sink)?)),
+            None => None,
+        };
         let kinds: Vec<_> = plan.params.iter().map(|param| param.kind.clone()).collect();
         steering.publish(|watch| watch.total = total);
         Some(LaneRun::new(LaneParts {
@@ -111,6 +121,7 @@ impl<'a> Assembly<'a> {
             stages,
             ports,
             acks: plan.acks(),
+            letters,
             committer,
             settings: self.settings,
             work: self.work,

@@ -164,12 +164,46 @@ pub enum BadCause {
         /// The key.
         key: String,
     },
+    /// A dead letter that is read back does not hold a record.
+    #[error("the dead letter of `{stream}`, {place}, does not hold a record of it; mend its `raw`")]
+    Letter {
+        /// The stream that the letter is from.
+        stream: String,
+        /// Where the record stood, of which it is a letter.
+        place: RecordPlace,
+        /// What is wrong with it now.
+        #[source]
+        cause: Box<BadCause>,
+    },
     /// Another cause, from a codec of the user's own.
     #[error("the record could not be decoded")]
     Other(#[source] BoxError),
 }
 
 impl BadCause {
+    /// What kind of cause it is, in a word for programs: it stays the same when messages change.
+    ///
+    /// ```
+    /// assert_eq!(watermill_core::BadCause::Truncated.kind(), "truncated");
+    /// ```
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Syntax(_) => "syntax",
+            Self::Shape(_) => "shape",
+            Self::Truncated => "truncated",
+            Self::NotUtf8(_) => "not_utf8",
+            Self::TooDeep { .. } => "too_deep",
+            Self::TooLong { .. } => "too_long",
+            Self::Structure(_) => "structure",
+            Self::Key { .. } => "key",
+            Self::KeyWentDown { .. } => "key_went_down",
+            Self::KeyNotUnique { .. } => "key_not_unique",
+            Self::Letter { cause, .. } => cause.kind(),
+            Self::Other(_) => "other",
+        }
+    }
+
     /// Sorts an error of serde_json into [`Syntax`](Self::Syntax), [`Shape`](Self::Shape),
     /// [`Truncated`](Self::Truncated) and [`TooDeep`](Self::TooDeep).
     ///
@@ -342,6 +376,22 @@ pub enum BuildProblem {
     NoOutput {
         /// The record.
         record: String,
+    },
+    /// Bad records are to be put aside, and there is no place for them.
+    #[error(
+        "bad records of `{stream}` are to be put aside as dead letters, and no broker writes `DeadLetter`"
+    )]
+    NoLetters {
+        /// The stream.
+        stream: String,
+    },
+    /// Bad records are to be put aside, and the function writes dead letters of its own.
+    #[error(
+        "bad records of `{stream}` are to be put aside as dead letters, and the function writes `DeadLetter` itself"
+    )]
+    OwnLetters {
+        /// The stream.
+        stream: String,
     },
     /// A stream that is declared several times.
     #[error("the stream `{stream}` is declared twice")]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// What a batch was read from: one file, or one partition of a topic.
 ///
 /// ```
@@ -13,7 +15,8 @@ use std::sync::Arc;
 /// assert_eq!(file.to_string(), "file `data/flights.ndjson`");
 /// assert_eq!(part.to_string(), "topic `flights`, partition 3");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// A file (or `-` for standard input); offsets are bytes, of the decompressed text where it is compressed.
     File {

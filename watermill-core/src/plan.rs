@@ -11,6 +11,8 @@ use crate::engine::Keep;
 use crate::error::{BuildError, BuildProblem, Mistake};
 use crate::function::{AnyFunction, Injections, ParamKind, ParamSpec, PortSpec};
 use crate::join_with::JoinSpec;
+use crate::letter::DeadLetter;
+use crate::policy::OnBad;
 use crate::record::RecordType;
 
 /// A checked join tree.
@@ -102,12 +104,13 @@ impl Plan {
         acks.map(|(param, _)| param).collect()
     }
 
-    /// Finds every stream in the catalog of a broker.
+    /// Finds every stream in the catalog of a broker. `on_bad` says for each what is done with its bad records.
     pub(crate) fn job(
         &self,
         catalog: &Catalog,
         broker: &str,
         window: Option<&str>,
+        on_bad: &[OnBad],
     ) -> Result<Job, BuildError> {
         let mut inputs = Vec::with_capacity(self.nodes.len());
         for (index, node) in self.nodes.iter().enumerate() {
@@ -126,25 +129,48 @@ impl Plan {
                 let problem = BuildProblem::DeclaredTwice { stream: node.stream.clone() };
                 return Err(self.error(problem, "declare it once, or give the streams names with `read_as`"));
             }
-            inputs.push(InputRequest { input, stream: node.stream.clone(), node: index });
+            let keep_raw = on_bad.get(index) == Some(&OnBad::DeadLetter);
+            inputs.push(InputRequest { input, stream: node.stream.clone(), node: index, keep_raw });
         }
         let mut outputs = Vec::with_capacity(self.ports.len());
         for port in &self.ports {
             let record = port.spec.record;
-            let mut found = catalog.outputs.iter().enumerate().filter(|(_, output)| output.record == record);
-            let Some((output, _)) = found.next() else {
-                let problem = BuildProblem::NoOutput { record: record.to_string() };
-                return Err(self.error(problem, format!("declare it: `{broker}.write::<{record}>(..)`")));
-            };
-            if found.next().is_some() {
-                let problem = BuildProblem::DeclaredTwice { stream: record.to_string() };
-                return Err(self.error(problem, "write each result type to one place"));
+            let missing = BuildProblem::NoOutput { record: record.to_string() };
+            let output = self.output(catalog, broker, record, missing)?;
+            outputs.push(OutputRequest { output, stream: record.to_string(), letters: false });
+        }
+        if let Some(input) = inputs.iter().find(|input| input.keep_raw) {
+            let record = RecordType::of::<DeadLetter>();
+            let stream = input.stream.clone();
+            if self.ports.iter().any(|port| port.spec.record == record) {
+                let fix = "let the function write a record type of its own";
+                return Err(self.error(BuildProblem::OwnLetters { stream }, fix));
             }
-            outputs.push(OutputRequest { output, stream: record.to_string() });
+            let output = self.output(catalog, broker, record, BuildProblem::NoLetters { stream })?;
+            outputs.push(OutputRequest { output, stream: record.to_string(), letters: true });
         }
         let streams = self.nodes.iter().map(|node| node.stream.clone()).collect();
         let mill = self.explain(window).split_off(self.function.len());
         Ok(Job { function: self.function.clone(), mill, streams, inputs, outputs })
+    }
+
+    /// Where in the catalog `record` is written; `missing` when it is not.
+    fn output(
+        &self,
+        catalog: &Catalog,
+        broker: &str,
+        record: RecordType,
+        missing: BuildProblem,
+    ) -> Result<usize, BuildError> {
+        let mut found = catalog.outputs.iter().enumerate().filter(|(_, output)| output.record == record);
+        let Some((output, _)) = found.next() else {
+            return Err(self.error(missing, format!("declare it: `{broker}.write::<{record}>(..)`")));
+        };
+        if found.next().is_some() {
+            let problem = BuildProblem::DeclaredTwice { stream: record.to_string() };
+            return Err(self.error(problem, "write each result type to one place"));
+        }
+        Ok(output)
     }
 }
 

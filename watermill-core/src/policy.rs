@@ -17,6 +17,11 @@
 /// assert!(mill().run_blocking(broker()).is_err());
 /// let report = mill().on_bad::<A>(OnBad::Skip).run_blocking(broker())?;
 /// assert_eq!((report.inputs[0].skipped, report.calls), (1, 1));
+///
+/// use watermill::DeadLetter;
+/// let letters = Collected::<DeadLetter>::new();
+/// mill().on_bad::<A>(OnBad::DeadLetter).run_blocking(broker().write(&letters))?;
+/// assert_eq!(letters.take()[0].kind, "key_went_down");
 /// # Ok::<(), watermill::RunError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,4 +33,8 @@ pub enum OnBad {
     /// The record is left out, counted in the report, and logged as a warning. Input that is cut, or whose structure is
     /// broken, still stops the run: what stands behind it cannot be known.
     Skip,
+    /// The record is put aside as a [`DeadLetter`](crate::DeadLetter), with its raw bytes and where it stood, and counted in the report. Letters are
+    /// a stream of their own, which needs a place: `.write::<DeadLetter>(..)` on the broker. They become durable together
+    /// with the results, each exactly once, also over restarts. Input that is cut, or whose structure is broken, still stops the run.
+    DeadLetter,
 }

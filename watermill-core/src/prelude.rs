@@ -6,6 +6,7 @@ pub use crate::function::{Ack, Flow, Inject, Meta, Out};
 pub use crate::group::Group;
 pub use crate::join_with::JoinWith;
 pub use crate::joined::Joined;
+pub use crate::letter::DeadLetter;
 pub use crate::mill::Mill;
 pub use crate::policy::OnBad;
 pub use crate::record::{Json, StreamRecord};

@@ -48,12 +48,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use crate::broker::feed::{Feed, lock, make_feed};
+use crate::broker::feed::{Feed, lock, make_collect, make_feed};
 use crate::broker::{BoxFuture, Checkpoint, Committer};
 use crate::clock::{Clock, ManualClock};
 use crate::error::{BrokerError, RunError};
 use crate::handle::Control;
+use crate::letter::DeadLetter;
 use crate::mill::Mill;
+use crate::policy::OnBad;
 use crate::record::{RecordType, StreamRecord};
 use crate::report::{InputReport, RunReport};
 
@@ -154,6 +156,11 @@ impl TestMill {
             let (sink, kept) = (port.spec.collect)();
             sinks.push(sink);
             ports.push((port.spec.record, kept));
+        }
+        if mill.policies(&plan).contains(&OnBad::DeadLetter) {
+            let (sink, kept) = make_collect::<DeadLetter>();
+            sinks.push(sink);
+            ports.push((RecordType::of::<DeadLetter>(), kept));
         }
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|cause| {
@@ -366,7 +373,8 @@ impl TestMill {
         self.clock.now()
     }
 
-    /// Takes the results of type `R` that were written since the last time.
+    /// Takes the results of type `R` that were written since the last time. Bad records that were put aside are those of type
+    /// [`DeadLetter`].
     ///
     /// ```
     /// # extern crate watermill_core as watermill;

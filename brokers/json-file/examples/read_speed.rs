@@ -132,9 +132,14 @@ fn broker(path: &Path) -> JsonFileBroker {
 }
 
 async fn session(broker: JsonFileBroker, inputs: usize, outputs: usize) -> Box<dyn Session> {
-    let inputs =
-        (0..inputs).map(|input| InputRequest { input, stream: format!("stream {input}"), node: input });
-    let outputs = (0..outputs).map(|output| OutputRequest { output, stream: "out".to_owned() });
+    let inputs = (0..inputs).map(|input| InputRequest {
+        input,
+        stream: format!("stream {input}"),
+        node: input,
+        keep_raw: false,
+    });
+    let outputs =
+        (0..outputs).map(|output| OutputRequest { output, stream: "out".to_owned(), letters: false });
     let job = Job { inputs: inputs.collect(), outputs: outputs.collect(), ..Job::default() };
     broker.open(&job).await.unwrap()
 }

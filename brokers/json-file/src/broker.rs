@@ -20,6 +20,7 @@ use crate::format::{Compression, Format, by_name};
 use crate::location::Location;
 use crate::options::Options;
 use crate::output_text::OutputText;
+use crate::replay::ReplayCodec;
 use crate::session::FileSession;
 use crate::sink::{FileSink, Writer};
 use crate::source::{Beginning, FileSource};
@@ -89,6 +90,7 @@ pub(crate) struct SourceSettings {
     pub(crate) stream: String,
     pub(crate) record_limit: usize,
     pub(crate) require_mark: bool,
+    pub(crate) keep_raw: bool,
 }
 
 /// A declared output.
@@ -246,6 +248,49 @@ impl JsonFileBroker {
         self.input::<R>(Some(name.into()), path.as_ref(), codec)
     }
 
+    /// Reads dead letters of the stream of `R` back as that stream: what a run has put aside is fed back in. Letters of
+    /// other streams in the same file are passed over.
+    ///
+    /// Each line is a [`DeadLetter`](watermill_core::DeadLetter), whose `raw` is the record's text: mend it there, with an editor or a program, or put the
+    /// record itself in its place (`"raw": {"time": 20, "x": 1.5}`). Nothing else needs to be changed. A letter that
+    /// still holds no record is a bad record, whose error names the letter's place in this file and the record's place in the
+    /// first one; put aside again, it can be replayed again. Records are counted without the letters of other streams.
+    ///
+    /// ```
+    /// use watermill_core::prelude::*;
+    /// use watermill_json_file::JsonFileBroker;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("dead-letters.ndjson");
+    /// let letters = r#"{"stream":"Json","raw":"{\"time\": 7}"}
+    /// {"stream":"Json","raw":{"time":8}}
+    /// {"stream":"Other","raw":"7"}"#;
+    /// std::fs::write(&path, letters)?;
+    /// let report = Mill::new(|event: &Json| assert!(event["time"].as_i64() >= Some(7)))
+    ///     .run_blocking(JsonFileBroker::new().replay::<Json>(&path))?;
+    /// assert_eq!(report.calls, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replay<R: StreamRecord + DeserializeOwned>(self, path: impl AsRef<Path>) -> Self {
+        self.replay_with::<R>(path, JsonCodec)
+    }
+
+    /// As [`replay`](Self::replay), of one of several streams of `R`: the one with this name, under which it was read first.
+    pub fn replay_as<R: StreamRecord + DeserializeOwned>(
+        self,
+        name: impl Into<String>,
+        path: impl AsRef<Path>,
+    ) -> Self {
+        let name = name.into();
+        let codec = ReplayCodec::new::<R>(Some(&name), JsonCodec);
+        self.input::<R>(Some(name), path.as_ref(), codec)
+    }
+
+    /// As [`replay`](Self::replay), of records that are read with a codec of your own.
+    pub fn replay_with<R: StreamRecord>(self, path: impl AsRef<Path>, codec: impl Decode<R>) -> Self {
+        self.input::<R>(None, path.as_ref(), ReplayCodec::new::<R>(None, codec))
+    }
+
     /// Writes the records `R` to `path`.
     ///
     /// ```
@@ -300,6 +345,7 @@ impl JsonFileBroker {
                 stream: settings.stream,
                 record_limit: settings.record_limit,
                 require_mark: settings.require_mark,
+                keep_raw: settings.keep_raw,
             };
             AnySource::new(FileSource::<R, _>::new(decoder, beginning))
         });

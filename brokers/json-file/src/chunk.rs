@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use watermill_core::broker::Origin;
+use memchr::memchr;
+use watermill_core::broker::{Origin, RawRecords};
 use watermill_core::error::BadCause;
 
 /// How many bytes of a record that cannot be given whole are kept for its fault.
@@ -92,6 +93,32 @@ impl Chunk {
         self.buffer = buffer;
         self.range = range;
         self
+    }
+
+    /// Where the records are that begin at `offsets`, for who wants their bytes.
+    pub(crate) fn raw_of(&self, offsets: &[u64]) -> RawRecords {
+        let text = self.text();
+        let mut elements: &[Range<usize>] = match &self.records {
+            Records::Lines { .. } => &[],
+            Records::Elements(elements) => elements,
+        };
+        let range = |offset: &u64| {
+            let start = usize::try_from(offset - self.offset).unwrap_or(usize::MAX).min(text.len());
+            let end = match &self.records {
+                Records::Lines { .. } => {
+                    let line = &text[start..];
+                    let line = &line[..memchr(b'\n', line).unwrap_or(line.len())];
+                    start + line.strip_suffix(b"\r").unwrap_or(line).len()
+                }
+                Records::Elements(_) => {
+                    let at = elements.partition_point(|element| element.start < start);
+                    elements = &elements[at..];
+                    elements.first().map_or(start, |element| element.end)
+                }
+            };
+            self.range.start + start..self.range.start + end
+        };
+        RawRecords::new(Arc::clone(&self.buffer), offsets.iter().map(range).collect())
     }
 
     /// The text.

@@ -25,6 +25,8 @@ pub(crate) struct Decoder<C> {
     pub(crate) stream: String,
     pub(crate) record_limit: usize,
     pub(crate) require_mark: bool,
+    /// The raw bytes of the records go with them.
+    pub(crate) keep_raw: bool,
 }
 
 /// A batch whose numbers start at 0, until the chunks before it have been counted.
@@ -146,7 +148,9 @@ impl<R, C: Decode<R>> Filling<'_, R, C> {
         };
         if bytes.len() > self.decoder.record_limit {
             let limit = self.decoder.record_limit as u64;
-            self.fault(range.start, BadCause::TooLong { limit }, start_of(bytes), !cut);
+            let raw = start_of(bytes);
+            let start_only = raw.len() < bytes.len();
+            self.fault(range.start, BadCause::TooLong { limit }, (raw, start_only), !cut);
             return;
         }
         match bytes.first() {
@@ -165,6 +169,7 @@ impl<R, C: Decode<R>> Filling<'_, R, C> {
                 self.offsets.push(self.chunk.offset + range.start as u64);
                 self.bytes += range.len() as u64;
             }
+            Ok(Decoded::Nothing) => {}
             Ok(Decoded::EndOfStream) => self.end = Some(InputEnd::Mark),
             Err(cause) => self.bad_record(range.start, bytes, cut, cause),
         }
@@ -185,20 +190,21 @@ impl<R, C: Decode<R>> Filling<'_, R, C> {
         } else {
             (cause, true)
         };
-        self.fault(start, cause, bytes.to_vec(), recoverable);
+        self.fault(start, cause, (bytes.to_vec(), false), recoverable);
     }
 
-    fn fault(&mut self, start: usize, cause: BadCause, raw: Vec<u8>, recoverable: bool) {
+    /// `raw` comes with whether it is only the beginning of the record.
+    fn fault(&mut self, start: usize, cause: BadCause, raw: (Vec<u8>, bool), recoverable: bool) {
         let offset = self.chunk.offset + start as u64;
         self.fault_at(offset, cause, raw, recoverable);
     }
 
-    fn fault_at(&mut self, offset: u64, cause: BadCause, raw: Vec<u8>, recoverable: bool) {
+    fn fault_at(&mut self, offset: u64, cause: BadCause, (raw, cut): (Vec<u8>, bool), recoverable: bool) {
         let number = (self.records.len() + self.faults.len()) as u64;
         let place = RecordPlace { origin: Arc::clone(&self.chunk.origin), offset, number };
         let stream = self.decoder.stream.clone();
         let error = Box::new(BadRecord { stream, place, key: None, excerpt: excerpt(&raw), cause });
-        self.faults.push(Fault { before: self.records.len(), error, raw, recoverable });
+        self.faults.push(Fault { before: self.records.len(), error, raw, cut, recoverable });
         self.broken |= !recoverable;
     }
 
@@ -207,17 +213,19 @@ impl<R, C: Decode<R>> Filling<'_, R, C> {
         if !self.is_over()
             && let Some(CutFault { offset, kind, raw, recoverable }) = &chunk.fault
         {
-            self.fault_at(*offset, kind.cause(), raw.clone(), *recoverable);
+            // The framer keeps the beginning of what it cannot give whole.
+            self.fault_at(*offset, kind.cause(), (raw.clone(), true), *recoverable);
         }
         if chunk.last && !self.is_over() {
             if self.decoder.require_mark {
                 let text = "the stream ends without its EndOfStream mark `{\"eos__\": true}`, which was asked for: the input was cut, or is still being written";
-                self.fault_at(chunk.next, BadCause::Structure(text.to_owned()), Vec::new(), false);
+                self.fault_at(chunk.next, BadCause::Structure(text.to_owned()), (Vec::new(), false), false);
             } else {
                 self.end = Some(InputEnd::Exhausted);
             }
         }
         let count = (self.records.len() + self.faults.len()) as u64;
+        let raw = self.decoder.keep_raw.then(|| chunk.raw_of(&self.offsets));
         let places = Places {
             origin: Arc::clone(&chunk.origin),
             offsets: Offsets::Each(self.offsets),
@@ -225,6 +233,7 @@ impl<R, C: Decode<R>> Filling<'_, R, C> {
             first_number: 0,
             timestamps: None,
             headers: None,
+            raw,
         };
         let batch = Batch {
             records: self.records,

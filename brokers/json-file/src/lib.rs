@@ -7,6 +7,7 @@
 //! - reading: `text` (a file's text, decompressed) is cut by a `framer` (`cut_lines`, `cut_elements` with `array_scan`) into
 //!   `chunk`s at record boundaries; `shared` lets several streams use one reading; `source` has a few chunks decoded (`decode`) at once
 //!   on other threads and hands them over in order;
+//! - `replay` reads dead letters back as the stream that they are from;
 //! - `resume` takes up where an earlier run stopped;
 //! - writing: `sink` formats on a thread of its own into an `output_text`, which goes to a `partial_file`; `committer` makes all of
 //!   them durable, records how far that is in the `state_file`, and gives them their names in the end; `fault` are the steps at which
@@ -31,6 +32,7 @@ mod location;
 mod options;
 mod output_text;
 mod partial_file;
+mod replay;
 mod resume;
 mod session;
 mod shared;

@@ -28,12 +28,13 @@ pub(crate) fn state_path(outputs: &[Option<PartialFile>]) -> Option<PathBuf> {
     hidden_beside(targets.first()?, "state")
 }
 
-/// Finds what an earlier run has committed, and makes sure that it can be taken up.
+/// Finds what an earlier run has committed, and makes sure that it can be taken up. `letters` where the last output is that of dead letters.
 pub(crate) fn take_up(
     path: &Path,
     mill: &str,
     inputs: &[KnownInput],
     outputs: &mut [Option<PartialFile>],
+    letters: bool,
     start_over: bool,
 ) -> Result<Option<Resumed>, BrokerError> {
     // Until it is known that there is no state, nothing in the outputs is ours to remove.
@@ -53,8 +54,11 @@ pub(crate) fn take_up(
     }
     let named =
         |partial: &PartialFile| partial.target().file_name().map(|name| name.to_string_lossy().into_owned());
-    let names = outputs.iter().flatten().map(named);
-    if !names.eq(state.outputs.iter().map(|output| Some(output.name.clone()))) {
+    let names: Vec<_> = outputs.iter().flatten().map(named).collect();
+    let recorded = state.outputs.iter().map(|output| Some(output.name.clone()));
+    // A run that stopped at a bad record may be taken up with a place for such.
+    let added = usize::from(letters && names.len() == state.outputs.len() + 1);
+    if !recorded.eq(names[..names.len() - added].iter().cloned()) {
         return Err(refused("it was left by another mill, which writes other files".to_owned()));
     }
     if state.mill != mill {
@@ -104,7 +108,10 @@ pub(crate) fn take_up(
         }
     }
     tracing::info!(target: "watermill", state = %path.display(), "going on where an earlier run stopped");
-    Ok(Some(resumed(&state)))
+    let mut resumed = resumed(&state);
+    resumed.outputs.resize_with(names.len(), Committed::default);
+    resumed.checkpoint.ended_outputs.resize(names.len(), false);
+    Ok(Some(resumed))
 }
 
 fn resumed(state: &State) -> Resumed {

@@ -24,6 +24,8 @@ use crate::source::{Beginning, Ended};
 pub(crate) struct FileSession {
     inputs: Vec<SessionInput>,
     outputs: Vec<Output>,
+    /// The last output is that of dead letters.
+    letters: bool,
     options: Options,
     /// All inputs of the mill.
     streams: Vec<String>,
@@ -38,6 +40,7 @@ struct SessionInput {
     /// Its place among all inputs of the mill.
     node: usize,
     files: Arc<[InputFile]>,
+    keep_raw: bool,
     open: OpenSource,
 }
 
@@ -60,6 +63,7 @@ impl FileSession {
         let mut session = Self {
             inputs: Vec::with_capacity(job.inputs.len()),
             outputs: Vec::with_capacity(job.outputs.len()),
+            letters: job.outputs.last().is_some_and(|output| output.letters),
             options: options.clone(),
             streams: job.streams.clone(),
             mill: job.mill.clone(),
@@ -70,7 +74,8 @@ impl FileSession {
             let files: Arc<[InputFile]> = files_of(&input.location)?.into();
             files.iter().try_for_each(InputFile::check_readable)?;
             let (stream, open) = (request.stream.clone(), Arc::clone(&input.open));
-            session.inputs.push(SessionInput { stream, node: request.node, files, open });
+            let (node, keep_raw) = (request.node, request.keep_raw);
+            session.inputs.push(SessionInput { stream, node, files, keep_raw, open });
         }
         session.check_read_once()?;
         for request in &job.outputs {
@@ -181,6 +186,7 @@ impl FileSession {
                     stream: input.stream.clone(),
                     record_limit: self.options.record_limit,
                     require_mark: self.options.require_eos,
+                    keep_raw: input.keep_raw,
                 };
                 sources.push((index, (input.open)(settings, beginning)));
             }
@@ -211,7 +217,10 @@ impl FileSession {
         let repeatable = self.inputs.iter().all(|input| input.files.iter().all(|file| file.length.is_some()));
         let state = state_path(&partials).filter(|_| repeatable);
         let resumed = match &state {
-            Some(path) => take_up(path, &self.mill, &inputs, &mut partials, self.options.start_over)?,
+            Some(path) => {
+                let start_over = self.options.start_over;
+                take_up(path, &self.mill, &inputs, &mut partials, self.letters, start_over)?
+            }
             None => None,
         };
         let (kept, resume) = match resumed {

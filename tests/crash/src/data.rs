@@ -114,6 +114,13 @@ impl Streams {
             3 => format!("{line}\nnot a record {index}"),
             _ => line.clone(),
         };
+        // Now and then a key that goes down.
+        let low = |(index, row): (usize, &(i64, i64, i64))| {
+            let down =
+                (index % 7 == 5).then(|| serde_json::to_string(&B::from((row.0, row.1 - 1000, row.2))));
+            [serde_json::to_string(&B::from(*row)).unwrap()].into_iter().chain(down.map(Result::unwrap))
+        };
+        put("low.json", &array(&self.b.iter().enumerate().flat_map(low).collect::<Vec<_>>()));
         put("bad.ndjson", &lines(&a.iter().enumerate().map(bad).collect::<Vec<_>>()));
     }
 }
@@ -153,6 +160,26 @@ pub fn text_of(path: &Path) -> Vec<u8> {
     } else {
         bytes
     }
+}
+
+/// The text of an output; of dead letters what names them, those of one stream behind those of the other.
+#[must_use]
+pub fn output_of(directory: &Path, name: &str) -> Vec<u8> {
+    let text = text_of(&directory.join("out").join(name));
+    if !name.ends_with("letters.ndjson") {
+        return text;
+    }
+    let letters = String::from_utf8(text).unwrap();
+    let named = |line: &str| {
+        let letter: DeadLetter = serde_json::from_str(line).unwrap();
+        let whole = letter.text().unwrap();
+        let expected = if letter.stream == "A" { "not a record" } else { "{\"id\":" };
+        assert!(whole.starts_with(expected) && !letter.cut, "{line}");
+        format!("{} {} {}", letter.stream, letter.kind, letter.number)
+    };
+    let mut letters: Vec<String> = letters.lines().map(named).collect();
+    letters.sort_by_key(|letter| letter.starts_with('B'));
+    lines(&letters)
 }
 
 /// The names in a directory, hidden ones included.

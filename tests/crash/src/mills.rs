@@ -113,7 +113,7 @@ impl Settings {
 }
 
 /// The names of all mills, each with the names of its outputs.
-pub const MILLS: [(&str, &[&str]); 11] = [
+pub const MILLS: [(&str, &[&str]); 12] = [
     ("self-join", &["self-join.ndjson"]),
     ("nested-window", &["nested-window.json"]),
     ("nested-within", &["nested-within.ndjson"]),
@@ -125,6 +125,7 @@ pub const MILLS: [(&str, &[&str]); 11] = [
     ("parts", &["parts-out.ndjson"]),
     ("lookup", &["lookup.ndjson"]),
     ("skip", &["skip.ndjson"]),
+    ("letters", &["letters/saw.ndjson", "letters/letters.ndjson"]),
 ];
 
 /// The outputs of a mill.
@@ -317,6 +318,23 @@ pub fn start(name: &str, directory: &Path, settings: &Settings) -> Result<MillHa
             };
             let broker = broker.read::<A>(at("bad.ndjson")).write::<Saw>(out(0));
             settings.commits(Mill::new(function).on_bad::<A>(OnBad::Skip)).start(broker)
+        }
+        "letters" => {
+            // Bad ones on both sides, that do not decode and whose keys go down.
+            let function = move |a: &A, b: &Joined<A, B>| -> Result<Saw, Failed> {
+                own.call(a.id)?;
+                Ok(Saw::of([a.id].into_iter().chain(b[a].iter().map(|b| b.id)).collect()))
+            };
+            let mill = Mill::new(function)
+                .join(JoinWith::new(A::fields().time, B::fields().time).left())
+                .on_bad::<A>(OnBad::DeadLetter)
+                .on_bad::<B>(OnBad::DeadLetter);
+            let broker = broker
+                .read::<A>(at("bad.ndjson"))
+                .read::<B>(at("low.json"))
+                .write::<Saw>(out(0))
+                .write::<DeadLetter>(out(1));
+            settings.commits(mill).start(broker)
         }
         other => panic!("there is no mill {other}"),
     }

@@ -97,6 +97,25 @@ pub fn outputs(mill: &str, streams: &Streams) -> Option<Vec<Vec<u8>>> {
             in_lines(a.iter().map(one).collect())
         }
         "skip" => in_lines(a.iter().map(|row| vec![row.0]).collect()),
+        "letters" => {
+            let one = |l: &(i64, i64, i64)| {
+                [l.0].into_iter().chain(b.iter().filter(|r| r.1 == l.1).map(|r| r.0)).collect()
+            };
+            // Of the letters, what names them.
+            let letter = |stream: &str, kind: &str, number: usize| format!("{stream} {kind} {number}");
+            let bad = (0..a.len()).filter(|index| index % 10 == 3);
+            let low = (0..b.len()).filter(|index| index % 7 == 5);
+            let undecodable =
+                bad.enumerate().map(|(before, index)| letter("A", "syntax", index + before + 1));
+            // The last right keys are not looked at when no master needs them.
+            let end = a.last().map_or(0, |last| b.partition_point(|row| row.1 < last.1));
+            let down = low.enumerate().filter(|(_, index)| *index < end);
+            let down = down.map(|(before, index)| letter("B", "key_went_down", index + before + 1));
+            vec![
+                lines(&saw(a.iter().map(one).collect())),
+                lines(&undecodable.chain(down).collect::<Vec<_>>()),
+            ]
+        }
         _ => return None,
     })
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use watermill_crash::data::{Streams, names_in, text_of};
+use watermill_crash::data::{Streams, names_in, output_of};
 use watermill_crash::harness::{ABORTED, Tally, kill_until_done, run};
 use watermill_crash::mills::{MILLS, Settings, outputs_of};
 use watermill_crash::oracle;
@@ -23,7 +23,7 @@ fn program(mill: &str, directory: &Path, settings: &Settings) -> Command {
 
 /// All outputs of a mill.
 fn outputs(mill: &str, directory: &Path) -> Vec<Vec<u8>> {
-    outputs_of(mill).iter().map(|name| text_of(&directory.join("out").join(name))).collect()
+    outputs_of(mill).iter().map(|name| output_of(directory, name)).collect()
 }
 
 /// Nothing but outputs is left.
@@ -107,7 +107,7 @@ fn killed_at_every_step_of_a_commit() {
     let mut deaths = 0;
     for point in watermill_json_file::FAULT_POINTS {
         let mut here = 0;
-        for mill in ["self-join", "nested-window", "as-of", "two-outputs"] {
+        for mill in ["self-join", "nested-window", "as-of", "two-outputs", "letters"] {
             let calm = tempfile::tempdir().unwrap();
             let streams = Streams::random(&mut seed, 80);
             let expected = undisturbed(mill, calm.path(), &streams);

@@ -163,6 +163,7 @@ impl<R: StreamRecord> Source<R> for Player<R> {
                     before: batch.records.len(),
                     error: Box::new(error),
                     raw: Vec::new(),
+                    cut: false,
                     recoverable: true,
                 });
                 self.read += 1;

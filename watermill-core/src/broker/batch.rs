@@ -1,5 +1,6 @@
 //! Batches: what a source hands over.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Position;
@@ -107,6 +108,8 @@ pub struct Fault {
     pub error: Box<BadRecord>,
     /// Its raw bytes, for a dead letter.
     pub raw: Vec<u8>,
+    /// `raw` is only the beginning of the record.
+    pub cut: bool,
     /// Whether the records behind it can still be read. False for input that is cut or has no structure any more.
     pub recoverable: bool,
 }
@@ -143,6 +146,42 @@ pub struct Places {
     pub timestamps: Option<Vec<i64>>,
     /// Headers, one list a record, where the storage has such.
     pub headers: Option<Vec<Headers>>,
+    /// The raw bytes of the records, where [`InputRequest::keep_raw`](super::InputRequest::keep_raw) asks for them and the storage has such.
+    pub raw: Option<RawRecords>,
+}
+
+/// The raw bytes of the records of a batch: one buffer that they share, and where in it each of them is.
+///
+/// ```
+/// use std::sync::Arc;
+/// use watermill_core::broker::RawRecords;
+///
+/// let raw = RawRecords::new(Arc::new(b"one\ntwo\n".to_vec()), vec![0..3, 4..7]);
+/// assert_eq!(raw.get(1), Some(&b"two"[..]));
+/// ```
+#[derive(Debug, Clone)]
+pub struct RawRecords {
+    buffer: Arc<Vec<u8>>,
+    ranges: Vec<Range<usize>>,
+}
+
+impl RawRecords {
+    /// The records at `ranges` of `buffer`, in the order of the batch.
+    #[must_use]
+    pub fn new(buffer: Arc<Vec<u8>>, ranges: Vec<Range<usize>>) -> Self {
+        Self { buffer, ranges }
+    }
+
+    /// The bytes of the record at `index`.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        self.buffer.get(self.ranges.get(index)?.clone())
+    }
+
+    /// How much memory they hold, in bytes.
+    fn bytes(&self) -> u64 {
+        (self.buffer.len() + size_of_val(self.ranges.as_slice())) as u64
+    }
 }
 
 /// The headers of one record.
@@ -206,6 +245,34 @@ impl Places {
             first_number: first,
             timestamps: None,
             headers: None,
+            raw: None,
+        }
+    }
+
+    /// The raw bytes of the record at `index`, where they are kept.
+    #[must_use]
+    pub fn raw(&self, index: usize) -> Option<&[u8]> {
+        self.raw.as_ref()?.get(index)
+    }
+
+    /// How much memory the raw bytes hold.
+    pub(crate) fn raw_bytes(&self) -> u64 {
+        self.raw.as_ref().map_or(0, RawRecords::bytes)
+    }
+
+    /// The places of the records at `indexes` alone.
+    pub(crate) fn pick(&self, indexes: &[usize]) -> Self {
+        Self {
+            origin: Arc::clone(&self.origin),
+            offsets: Offsets::Each(indexes.iter().map(|index| self.offset(*index)).collect()),
+            next: self.next,
+            first_number: self.first_number,
+            timestamps: pick(self.timestamps.as_deref(), indexes),
+            headers: pick(self.headers.as_deref(), indexes),
+            raw: self.raw.as_ref().map(|raw| RawRecords {
+                buffer: Arc::clone(&raw.buffer),
+                ranges: pick(Some(&raw.ranges), indexes).unwrap_or_default(),
+            }),
         }
     }
 
@@ -266,6 +333,9 @@ impl Places {
         if let Some(all) = &mut self.headers {
             all.drain(..records.min(all.len()));
         }
+        if let Some(raw) = &mut self.raw {
+            raw.ranges.drain(..records.min(raw.ranges.len()));
+        }
         self.first_number += (records + faults) as u64;
     }
 
@@ -307,4 +377,8 @@ impl Places {
             number: self.first_number + index as u64,
         }
     }
+}
+
+fn pick<T: Clone>(all: Option<&[T]>, indexes: &[usize]) -> Option<Vec<T>> {
+    all.map(|all| indexes.iter().filter_map(|index| all.get(*index).cloned()).collect())
 }

@@ -112,6 +112,8 @@ pub struct InputRequest {
     pub stream: String,
     /// Its place in [`Job::streams`].
     pub node: usize,
+    /// The raw bytes of its records are needed, for dead letters: [`Places::raw`](super::Places::raw).
+    pub keep_raw: bool,
 }
 
 /// One output that a run needs.
@@ -130,6 +132,8 @@ pub struct OutputRequest {
     pub output: usize,
     /// How messages call the stream.
     pub stream: String,
+    /// It is where the dead letters of the mill go; the last of [`Job::outputs`] then.
+    pub letters: bool,
 }
 
 /// A source whose record type is known only to the engine's typed parts.

@@ -24,7 +24,7 @@ mod pair;
 mod position;
 
 pub use crate::origin::Origin;
-pub use batch::{Batch, Fault, Headers, InputEnd, Offsets, Places};
+pub use batch::{Batch, Fault, Headers, InputEnd, Offsets, Places, RawRecords};
 pub use catalog::{AnySink, AnySource, Catalog, InputDecl, InputRequest, Job, OutputDecl, OutputRequest};
 pub use pair::{BrokerExt, Pair};
 pub use position::{Checkpoint, LastRecord, Position};

@@ -83,6 +83,11 @@ impl Position {
     pub fn at(next: u64) -> Self {
         Self { next, ..Self::default() }
     }
+
+    /// Whether what stands at `offset` of `part` is finished, where `part` is the one of `next` or is read after it.
+    pub(crate) fn is_behind(&self, part: &str, offset: u64) -> bool {
+        part == self.part && offset < self.next
+    }
 }
 
 /// What a commit records of a lane.

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use super::bookmark::Bookmark;
 use super::check::RoleCheck;
 use super::keyed::{Unwound, catching};
+use super::letters::Letters;
+use super::resume::Before;
 use super::tape::Tape;
-use crate::broker::{AnySource, Batch, BoxFuture, Fault, Offsets, Origin, Places, Position, Source};
+use crate::broker::{AnySource, Batch, BoxFuture, Fault, InputEnd, Origin, Places, Position, Source};
+use crate::clock::Clock;
 use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
 use crate::function::{Meta, RecordMeta, Single};
+use crate::letter::DeadLetter;
 use crate::policy::OnBad;
 use crate::record::StreamRecord;
 
@@ -19,6 +23,21 @@ pub(crate) struct Loaded {
     pub(crate) progress: u64,
     /// How many records came, bad ones included.
     pub(crate) records: usize,
+}
+
+/// The accounting of a stream, apart from what the walk knows.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Counts {
+    /// Records let in.
+    pub(crate) read: u64,
+    /// Bad records left out.
+    pub(crate) skipped: u64,
+    /// Bad records put aside for good.
+    pub(crate) dead_lettered: u64,
+    /// Bad records put aside whose letters are not durable.
+    pub(crate) letters: u64,
+    /// How many bytes the letters hold that were not taken.
+    pub(crate) letter_bytes: u64,
 }
 
 /// A stream whose type the walk does not know.
@@ -55,8 +74,11 @@ pub(crate) trait AnyNode: Send {
     fn place_text(&self, position: u64) -> String;
     /// The memory held by the tape, in bytes.
     fn bytes(&self) -> u64;
-    /// Records let in, and records skipped as bad.
-    fn counts(&self) -> (u64, u64);
+    fn counts(&self) -> Counts;
+    /// Takes the letters of the records that a restart at `position` would pass over.
+    fn take_letters(&mut self, position: &Position) -> Vec<DeadLetter>;
+    /// Those that were taken are durable.
+    fn letters_committed(&mut self);
     /// The size of the whole stream, where it is known.
     fn size(&self) -> Option<u64>;
     /// Points a `Single<R>` at the record.
@@ -78,6 +100,9 @@ pub(crate) struct NodeParts {
     /// The records leave one by one, into windows.
     pub(crate) leaving: bool,
     pub(crate) on_bad: OnBad,
+    /// The function's name and the clock, for dead letters.
+    pub(crate) function: Arc<str>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Where an earlier run has left it.
     pub(crate) from: Option<Position>,
 }
@@ -94,10 +119,11 @@ pub(crate) fn make_node<R: StreamRecord>(parts: NodeParts) -> Option<Box<dyn Any
     Some(Box::new(Node {
         stream: parts.stream,
         source: parts.source.typed::<R>()?,
-        before: parts.from.clone().filter(|from| from.last.is_some()),
+        before: parts.from.as_ref().and_then(Before::new),
         tape: Tape::new(parts.leaving, parts.from.unwrap_or_default()),
         checks,
         on_bad: parts.on_bad,
+        letters: Letters::new(parts.function, parts.clock),
         fault: None,
         read: 0,
         skipped: 0,
@@ -110,9 +136,10 @@ struct Node<R> {
     source: Box<dyn Source<R>>,
     tape: Tape<R>,
     /// What lies before this position was finished by an earlier run; `None` once that was passed.
-    before: Option<Position>,
+    before: Option<Before>,
     checks: Vec<Box<dyn RoleCheck<R>>>,
     on_bad: OnBad,
+    letters: Letters,
     fault: Option<RunError>,
     read: u64,
     skipped: u64,
@@ -144,15 +171,25 @@ impl<R: StreamRecord> Node<R> {
 
     /// Puts a batch on the tape, up to the first bad record or without the bad ones, as the policy says.
     fn admit(&mut self, mut batch: Batch<R>) {
-        if let Some(from) = self.before.take()
-            && !self.pass_over(&mut batch, &from)
-        {
-            self.before = Some(from);
+        if let Some(before) = &mut self.before {
+            let passed = before.pass_over(&mut batch);
+            if let Some((last, place)) = passed.last
+                && let Err((_, flaw)) = self.accept(std::slice::from_ref(&last))
+            {
+                self.fault = Some(self.error(flaw, place, &last));
+                return;
+            }
+            if !passed.done {
+                // The stream still goes on where it was left: the tail of a batch before that must not be committed.
+                return self.end_with(batch.end);
+            }
+            self.before = None;
         }
-        if self.fault.is_some() {
-            return;
+        let Batch { records, places, faults, end, mut bytes, .. } = batch;
+        bytes += places.raw_bytes();
+        if self.on_bad == OnBad::DeadLetter {
+            self.letters.begin_part(places.part());
         }
-        let Batch { records, places, faults, end, bytes, .. } = batch;
         let bad = self.first_bad(&records);
         if faults.is_empty() && bad.is_none() {
             match self.accept(&records) {
@@ -167,41 +204,16 @@ impl<R: StreamRecord> Node<R> {
         } else {
             self.admit_slowly(records, places, faults, bytes, bad);
         }
-        if self.fault.is_none()
-            && let Some(end) = end
-        {
-            self.marked = end == crate::broker::InputEnd::Mark;
-            self.tape.set_ended(end);
+        if self.fault.is_none() {
+            self.end_with(end);
         }
     }
 
-    /// Takes out what an earlier run has finished, and looks at its keys. Returns whether that was all of it.
-    #[cold]
-    fn pass_over(&mut self, batch: &mut Batch<R>, from: &Position) -> bool {
-        let part = batch.places.part().to_owned();
-        let same = part == from.part;
-        if !same && from.last.as_ref().is_none_or(|last| last.part != part) {
-            return true;
+    fn end_with(&mut self, end: Option<InputEnd>) {
+        if let Some(end) = end {
+            self.marked = end == InputEnd::Mark;
+            self.tape.set_ended(end);
         }
-        let over = |offset: u64| !same || offset < from.next;
-        let records = (0..batch.records.len()).take_while(|index| over(batch.places.offset(*index))).count();
-        let faults = batch.faults.iter().take_while(|fault| over(fault.error.place.offset)).count();
-        let passed: Vec<R> = batch.records.drain(..records).collect();
-        // Those between the last one that was let in and the next one were bad.
-        if let Some(last) = &from.last
-            && last.part == part
-            && last.offset == batch.places.offset(0)
-            && let Some(record) = passed.first()
-            && let Err((_, flaw)) = self.accept(std::slice::from_ref(record))
-        {
-            self.fault = Some(self.error(flaw, batch.places.place(0), record));
-        }
-        batch.faults.drain(..faults);
-        for fault in &mut batch.faults {
-            fault.before -= records;
-        }
-        batch.places.skip(records, faults);
-        same && batch.places.next >= from.next
     }
 
     fn push(
@@ -220,16 +232,14 @@ impl<R: StreamRecord> Node<R> {
     fn admit_slowly(
         &mut self,
         records: Vec<R>,
-        mut places: Places,
+        all: Places,
         faults: Vec<Fault>,
         bytes: u64,
         bad: Option<(usize, Flaw)>,
     ) {
         // Its key need not panic a second time.
         let mut panics = bad.filter(|(_, flaw)| matches!(flaw, Flaw::Panicked(_)));
-        let all = places.clone();
         let mut kept = Vec::with_capacity(records.len());
-        let mut offsets = Vec::with_capacity(records.len());
         let mut indexes = Vec::with_capacity(records.len());
         let mut numbers = Vec::with_capacity(records.len());
         // How many faults stand before the record at hand.
@@ -240,8 +250,7 @@ impl<R: StreamRecord> Node<R> {
         let mut records = records.into_iter().enumerate();
         for index in 0..=count {
             while let Some(fault) = faults.next_if(|fault| fault.before <= index) {
-                if self.on_bad == OnBad::Skip && fault.recoverable {
-                    self.skip(&fault.error);
+                if fault.recoverable && self.leave_out(&fault.error, &fault.raw, fault.cut) {
                     passed += 1;
                 } else {
                     stopped_at = Some((fault.error.place.offset, all.first_number + index as u64 + passed));
@@ -261,8 +270,9 @@ impl<R: StreamRecord> Node<R> {
                 let place = RecordPlace { number, ..all.place(index) };
                 let offset = place.offset;
                 match self.error(flaw, place, &record) {
-                    RunError::BadRecord(error) if self.on_bad == OnBad::Skip => {
-                        self.skip(&error);
+                    RunError::BadRecord(error)
+                        if self.leave_out(&error, all.raw(index).unwrap_or_default(), false) =>
+                    {
                         continue;
                     }
                     error => self.fault = Some(error),
@@ -271,13 +281,10 @@ impl<R: StreamRecord> Node<R> {
                 break;
             }
             kept.push(record);
-            offsets.push(all.offset(index));
             indexes.push(index);
             numbers.push(number);
         }
-        places.offsets = Offsets::Each(offsets);
-        places.timestamps = pick(all.timestamps, &indexes);
-        places.headers = pick(all.headers, &indexes);
+        let mut places = all.pick(&indexes);
         let (next, number) = stopped_at.unwrap_or((all.next, all.first_number + count as u64 + passed));
         places.next = next;
         let tail = Position { number, ..places.tail() };
@@ -297,14 +304,22 @@ impl<R: StreamRecord> Node<R> {
         }
     }
 
-    fn skip(&mut self, error: &BadRecord) {
-        self.skipped += 1;
-        tracing::warn!(
-            target: "watermill",
-            stream = %self.stream,
-            error = error as &dyn std::error::Error,
-            "bad record skipped"
-        );
+    /// Leaves a bad record out, if the policy says so; `cut` where `raw` is only its beginning.
+    fn leave_out(&mut self, error: &BadRecord, raw: &[u8], cut: bool) -> bool {
+        let what = match self.on_bad {
+            OnBad::Fail => return false,
+            OnBad::Skip => {
+                self.skipped += 1;
+                "bad record skipped"
+            }
+            OnBad::DeadLetter => {
+                self.letters.put(error, raw, cut);
+                "bad record put aside"
+            }
+        };
+        let error: &dyn std::error::Error = error;
+        tracing::warn!(target: "watermill", stream = %self.stream, error, "{what}");
+        true
     }
 }
 
@@ -323,10 +338,6 @@ fn panicked<R>(unwound: Unwound, records: &[R]) -> (usize, Flaw) {
         Some(index) => (index, Flaw::Panicked(unwound)),
         None => unwound.resume(),
     }
-}
-
-fn pick<T: Clone>(all: Option<Vec<T>>, indexes: &[usize]) -> Option<Vec<T>> {
-    all.map(|all| indexes.iter().filter_map(|index| all.get(*index).cloned()).collect())
 }
 
 impl<R: StreamRecord> AnyNode for Node<R> {
@@ -403,11 +414,21 @@ impl<R: StreamRecord> AnyNode for Node<R> {
     }
 
     fn bytes(&self) -> u64 {
-        self.tape.bytes()
+        self.tape.bytes() + self.letters.bytes()
     }
 
-    fn counts(&self) -> (u64, u64) {
-        (self.read, self.skipped)
+    fn counts(&self) -> Counts {
+        let (dead_lettered, letters) = self.letters.counts();
+        let letter_bytes = self.letters.bytes();
+        Counts { read: self.read, skipped: self.skipped, dead_lettered, letters, letter_bytes }
+    }
+
+    fn take_letters(&mut self, position: &Position) -> Vec<DeadLetter> {
+        self.letters.take(position)
+    }
+
+    fn letters_committed(&mut self) {
+        self.letters.committed();
     }
 
     fn size(&self) -> Option<u64> {

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::broker::{Headers, Origin, Places};
+use crate::error::RecordPlace;
 
 /// Where one record came from.
 ///
@@ -148,6 +149,19 @@ impl RecordMeta {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.places.offset(self.index)
+    }
+
+    /// The record as it was read, where the mill puts records of its stream aside
+    /// ([`OnBad::DeadLetter`](crate::OnBad::DeadLetter)) and the broker has such.
+    #[must_use]
+    pub fn raw(&self) -> Option<&[u8]> {
+        self.places.raw(self.index)
+    }
+
+    /// Where the record stands. Its number is exact unless a bad record stands before it in its batch.
+    #[must_use]
+    pub fn place(&self) -> RecordPlace {
+        self.places.place(self.index)
     }
 
     /// The timestamp in milliseconds since the Unix epoch, on brokers that have such.

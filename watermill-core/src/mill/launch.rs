@@ -13,6 +13,7 @@ use crate::error::RunError;
 use crate::handle::{Control, MillHandle, OverOnDrop};
 use crate::mill::Mill;
 use crate::plan::Plan;
+use crate::policy::OnBad;
 use crate::record::{RecordType, StreamRecord};
 use crate::report::RunReport;
 
@@ -26,7 +27,7 @@ impl<M: StreamRecord> Mill<M> {
         let plan = self.plan()?;
         let catalog = broker.catalog()?;
         let window = self.window.as_ref().map(|window| window.text.as_str());
-        let job = plan.job(&catalog, broker.name(), window)?;
+        let job = plan.job(&catalog, broker.name(), window, &self.policies(&plan))?;
         let control = Arc::new(control);
         #[cfg(feature = "progress")]
         let bar = if self.progress { crate::progress::start(&control, &plan.function) } else { None };
@@ -155,7 +156,6 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     pub(crate) fn assembly<'a>(&'a self, plan: &'a Plan) -> Assembly<'a> {
-        let policy = |record: RecordType| self.on_bad.get(&record.id()).copied().unwrap_or_default();
         Assembly {
             plan,
             function: &*self.function,
@@ -165,8 +165,14 @@ impl<M: StreamRecord> Mill<M> {
             work: self.work(plan),
             clock: Arc::clone(&self.clock),
             make_master: make_node::<M>,
-            on_bad: plan.nodes.iter().map(|node| policy(node.record)).collect(),
+            on_bad: self.policies(plan),
         }
+    }
+
+    /// For each stream of the plan what is done with its bad records.
+    pub(crate) fn policies(&self, plan: &Plan) -> Vec<OnBad> {
+        let policy = |record: RecordType| self.on_bad.get(&record.id()).copied().unwrap_or_default();
+        plan.nodes.iter().map(|node| policy(node.record)).collect()
     }
 
     pub(crate) fn open_window(&self) -> Option<OpenWindow> {

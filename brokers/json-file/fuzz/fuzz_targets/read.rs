@@ -61,7 +61,7 @@ impl StreamRecord for Plain {
 /// All records, faults and the end, as text.
 async fn read<R: StreamRecord + DeserializeOwned + std::fmt::Debug>(path: &Path, size: usize) -> Vec<String> {
     let broker = JsonFileBroker::new().read::<R>(path).batch_bytes(size).record_limit(200);
-    let request = InputRequest { input: 0, stream: "fuzz".to_owned(), node: 0 };
+    let request = InputRequest { input: 0, stream: "fuzz".to_owned(), node: 0, keep_raw: true };
     let job = Job { inputs: vec![request], streams: vec!["fuzz".to_owned()], ..Job::default() };
     let mut session = broker.open(&job).await.unwrap();
     let mut sources = session.sources(&Lane { index: 0, count: 1 }, &[]).await.unwrap();

@@ -56,10 +56,10 @@ pub fn job(broker: &JsonFileBroker) -> Result<Job, BrokerError> {
     for (input, decl) in catalog.inputs.iter().enumerate() {
         let stream = decl.record.name().to_owned();
         job.streams.push(stream.clone());
-        job.inputs.push(InputRequest { input, stream, node: input });
+        job.inputs.push(InputRequest { input, stream, node: input, keep_raw: true });
     }
     for (output, decl) in catalog.outputs.iter().enumerate() {
-        job.outputs.push(OutputRequest { output, stream: decl.record.name().to_owned() });
+        job.outputs.push(OutputRequest { output, stream: decl.record.name().to_owned(), letters: false });
     }
     Ok(job)
 }

@@ -27,6 +27,8 @@ pub enum Decoded<R> {
     Record(R),
     /// The EndOfStream mark.
     EndOfStream,
+    /// Something that does not belong to the stream: it is passed over, and does not count.
+    Nothing,
 }
 
 /// Reads a record from the bytes of one message (a line, an array element, a Kafka value).

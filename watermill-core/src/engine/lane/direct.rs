@@ -49,6 +49,7 @@ impl LaneRun<'_> {
                         self.walk.set_now(now);
                         self.collect(stage);
                         self.flush(FLUSH_AT).await?;
+                        self.flush_letters(FLUSH_AT).await?;
                         if let Some(end) = self.commit_or_end(stop).await? {
                             return Ok(Ended::here(end));
                         }
@@ -57,6 +58,7 @@ impl LaneRun<'_> {
                 Step::Need(node) => {
                     self.collect(stage);
                     self.flush(1).await?;
+                    self.flush_letters(1).await?;
                     if let Some(end) = self.commit_or_end(self.steering.should_stop()).await? {
                         return Ok(Ended::here(end));
                     }

@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::LocalSet;
 
 use super::keyed::{Unwound, catching};
+use super::letters::LetterPort;
 use super::node::Loaded;
 use super::walk::Walk;
 use crate::broker::{Committer, Position};
@@ -77,6 +78,8 @@ pub(crate) struct LaneParts<'a> {
     pub(crate) walk: Walk,
     pub(crate) stages: Stages<'a>,
     pub(crate) ports: Vec<Port>,
+    /// Where bad records are put aside, if they are.
+    pub(crate) letters: Option<LetterPort>,
     /// The parameters that are `Ack`s.
     pub(crate) acks: Vec<usize>,
     pub(crate) committer: Box<dyn Committer>,
@@ -94,6 +97,7 @@ pub(crate) struct LaneRun<'a> {
     walk: Walk,
     stages: Stages<'a>,
     ports: Vec<Port>,
+    letters: Option<LetterPort>,
     acks: Vec<usize>,
     committer: Box<dyn Committer>,
     settings: &'a Settings,
@@ -146,6 +150,7 @@ impl<'a> LaneRun<'a> {
             walk,
             stages,
             ports,
+            letters,
             acks,
             committer,
             settings,
@@ -162,6 +167,7 @@ impl<'a> LaneRun<'a> {
             walk,
             stages,
             ports,
+            letters,
             acks,
             committer,
             settings,
@@ -288,7 +294,7 @@ impl<'a> LaneRun<'a> {
         let inputs = if self.steering.wants_details() { Some(self.inputs()) } else { None };
         let positions = inputs.as_ref().map(|_| self.walk.positions());
         let results = self.ports.iter().map(|port| port.outlet.total()).sum();
-        let records = self.walk.nodes.iter().map(|node| node.node.counts().0).sum();
+        let records = self.walk.nodes.iter().map(|node| node.node.counts().read).sum();
         let waiting_for = waiting.map(|node| self.walk.nodes[node].stream.clone());
         let tally = &self.tally;
         self.steering.publish(|watch| {
@@ -309,15 +315,18 @@ impl<'a> LaneRun<'a> {
             .iter()
             .enumerate()
             .map(|(node, state)| {
-                let (read, skipped) = state.node.counts();
+                let counts = state.node.counts();
                 let (matched, pending) = self.walk.matched_and_pending(node);
+                let records = counts.read + counts.skipped + counts.dead_lettered + counts.letters;
+                // A letter that is not committed is for the next run to write; when there is none, nobody needs the record.
+                let pending = pending + if self.walk.done.is_some() { 0 } else { counts.letters };
                 InputReport {
                     stream: state.stream.clone(),
-                    records: read + skipped,
+                    records,
                     matched,
-                    unmatched: read - matched - pending,
-                    skipped,
-                    dead_lettered: 0,
+                    unmatched: records - matched - pending - counts.skipped - counts.dead_lettered,
+                    skipped: counts.skipped,
+                    dead_lettered: counts.dead_lettered,
                     pending,
                 }
             })

@@ -103,6 +103,18 @@ impl LaneRun<'_> {
         Ok(())
     }
 
+    /// Gives the sink the letters that the walk has passed, where that is where the next commit is not before: while calls are under way, it
+    /// may be.
+    pub(super) async fn flush_letters(&mut self, least: usize) -> Result<(), RunError> {
+        if let Some(letters) = &mut self.letters
+            && self.walk.many_letters(least)
+        {
+            let positions = self.walk.positions();
+            letters.hand_over(&mut self.walk, &positions).await?;
+        }
+        Ok(())
+    }
+
     /// Whether it is time to commit: enough calls were made since the last time, or something was done and time has passed.
     pub(super) fn commit_is_due(&self, now: SystemTime) -> bool {
         let new = self.tally.calls - self.since.calls;
@@ -122,15 +134,24 @@ impl LaneRun<'_> {
     /// Makes what was collected durable, together with `positions`.
     pub(super) async fn commit(&mut self, positions: Vec<Position>, finished: bool) -> Result<(), RunError> {
         self.flush(1).await?;
+        if let Some(letters) = &mut self.letters {
+            letters.hand_over(&mut self.walk, &positions).await?;
+        }
         let checkpoint = Checkpoint {
             positions,
             finished,
-            ended_outputs: self.ports.iter().map(|port| finished || port.ended).collect(),
+            ended_outputs: self
+                .ports
+                .iter()
+                .map(|port| finished || port.ended)
+                .chain(self.letters.as_ref().map(|_| finished))
+                .collect(),
         };
         self.committer.commit(&checkpoint).await?;
         for port in &mut self.ports {
             port.committed = port.outlet.total();
         }
+        self.walk.letters_committed();
         self.tally.commits += 1;
         let now = self.clock.now();
         (self.since.last, self.since.calls, self.since.read) = (now, self.tally.calls, false);

@@ -1,0 +1,56 @@
+//! Taking up a stream where an earlier run has left it: what that run has finished is passed over.
+
+use crate::broker::{Batch, Position};
+use crate::error::RecordPlace;
+
+/// What is passed over at the beginning of a stream.
+///
+/// A source begins at the first unfinished record, or, where it can, at the last record that was let in before it: its keys are
+/// what the next ones are compared with. Between the two there may be bad records, and whole parts of such.
+pub(super) struct Before {
+    from: Position,
+    /// The source has begun at the last record: until the part of `from` comes, everything is finished.
+    began_at_last: bool,
+}
+
+/// What became of a batch.
+pub(super) struct Passed<R> {
+    /// The last record that was let in, and its place, if it was in the batch.
+    pub(super) last: Option<(R, RecordPlace)>,
+    /// What follows was not finished.
+    pub(super) done: bool,
+}
+
+impl Before {
+    /// `None` when nothing can be before `from`.
+    pub(super) fn new(from: &Position) -> Option<Self> {
+        from.last.as_ref()?;
+        Some(Self { from: from.clone(), began_at_last: false })
+    }
+
+    /// Takes out of `batch` what was finished.
+    pub(super) fn pass_over<R>(&mut self, batch: &mut Batch<R>) -> Passed<R> {
+        let part = batch.places.part();
+        let same = part == self.from.part;
+        let last = self.from.last.as_ref().filter(|last| last.part == part).map(|last| last.offset);
+        if !same && last.is_none() && !self.began_at_last {
+            return Passed { last: None, done: true };
+        }
+        self.began_at_last |= last.is_some();
+        let over = |offset: u64| !same || offset < self.from.next;
+        let records = (0..batch.records.len()).take_while(|index| over(batch.places.offset(*index))).count();
+        let faults = batch.faults.iter().take_while(|fault| over(fault.error.place.offset)).count();
+        let at = last.and_then(|last| (0..records).find(|index| batch.places.offset(*index) == last));
+        let done = same && batch.places.next >= self.from.next;
+        let place = at.map(|at| batch.places.place(at));
+        let mut passed = batch.records.drain(..records);
+        let last = at.and_then(|at| passed.nth(at)).zip(place);
+        drop(passed);
+        batch.faults.drain(..faults);
+        for fault in &mut batch.faults {
+            fault.before -= records;
+        }
+        batch.places.skip(records, faults);
+        Passed { last, done }
+    }
+}
