@@ -13,6 +13,7 @@ use crate::handle::Control;
 use crate::letter::DeadLetter;
 use crate::plan::Plan;
 use crate::policy::OnBad;
+use crate::retry::Then;
 use crate::window::AnyWindow;
 
 /// The window of a lane, and the check of its key, a `Box<dyn RoleCheck<M>>`.
@@ -59,7 +60,8 @@ impl<'a> Assembly<'a> {
         let mut nodes = Vec::with_capacity(plan.nodes.len());
         let mut total = Some(0);
         let function: Arc<str> = Arc::from(plan.function.as_str());
-        let keeps_letters = self.on_bad.contains(&OnBad::DeadLetter);
+        let calls_leave_letters = self.settings.on_error.then() == Then::DeadLetter;
+        let keeps_letters = calls_leave_letters || self.on_bad.contains(&OnBad::DeadLetter);
         if sources.len() != plan.nodes.len() || sinks.len() != plan.ports.len() + usize::from(keeps_letters) {
             return None;
         }

@@ -378,16 +378,14 @@ pub enum BuildProblem {
         record: String,
     },
     /// Bad records are to be put aside, and there is no place for them.
-    #[error(
-        "bad records of `{stream}` are to be put aside as dead letters, and no broker writes `DeadLetter`"
-    )]
+    #[error("records of `{stream}` are to be put aside as dead letters, and no broker writes `DeadLetter`")]
     NoLetters {
         /// The stream.
         stream: String,
     },
     /// Bad records are to be put aside, and the function writes dead letters of its own.
     #[error(
-        "bad records of `{stream}` are to be put aside as dead letters, and the function writes `DeadLetter` itself"
+        "records of `{stream}` are to be put aside as dead letters, and the function writes `DeadLetter` itself"
     )]
     OwnLetters {
         /// The stream.

@@ -12,7 +12,6 @@ use crate::error::{BuildError, BuildProblem, Mistake};
 use crate::function::{AnyFunction, Injections, ParamKind, ParamSpec, PortSpec};
 use crate::join_with::JoinSpec;
 use crate::letter::DeadLetter;
-use crate::policy::OnBad;
 use crate::record::RecordType;
 
 /// A checked join tree.
@@ -104,13 +103,13 @@ impl Plan {
         acks.map(|(param, _)| param).collect()
     }
 
-    /// Finds every stream in the catalog of a broker. `on_bad` says for each what is done with its bad records.
+    /// Finds every stream in the catalog of a broker. `put_aside` says of which streams records may become dead letters.
     pub(crate) fn job(
         &self,
         catalog: &Catalog,
         broker: &str,
         window: Option<&str>,
-        on_bad: &[OnBad],
+        put_aside: &[bool],
     ) -> Result<Job, BuildError> {
         let mut inputs = Vec::with_capacity(self.nodes.len());
         for (index, node) in self.nodes.iter().enumerate() {
@@ -129,7 +128,7 @@ impl Plan {
                 let problem = BuildProblem::DeclaredTwice { stream: node.stream.clone() };
                 return Err(self.error(problem, "declare it once, or give the streams names with `read_as`"));
             }
-            let keep_raw = on_bad.get(index) == Some(&OnBad::DeadLetter);
+            let keep_raw = put_aside.get(index).copied().unwrap_or_default();
             inputs.push(InputRequest { input, stream: node.stream.clone(), node: index, keep_raw });
         }
         let mut outputs = Vec::with_capacity(self.ports.len());

@@ -39,6 +39,7 @@ pub struct OnError {
 pub(crate) enum Then {
     Stop,
     Skip,
+    DeadLetter,
 }
 
 impl Default for OnError {
@@ -81,8 +82,33 @@ impl OnError {
         Self { then: Then::Skip, ..Self::stop() }
     }
 
+    /// The masters of the call are put aside as [`DeadLetter`](crate::DeadLetter)s of the kind `function`, in the same commit, and the run goes on. It is
+    /// counted in [`RunReport::given_up`](crate::RunReport::given_up).
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill::{DeadLetter, OnError};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)]
+    /// # struct Order { id: u64 }
+    /// let odd = |order: &Order| if order.id % 2 == 1 { Ok(()) } else { Err("even") };
+    /// let letters = Collected::<DeadLetter>::new();
+    /// let orders = [1, 2, 3].map(|id| Order { id });
+    /// let broker = MemoryBroker::new().read(orders.into()).write(&letters);
+    /// let report = Mill::new(odd).on_error(OnError::dead_letter()).run_blocking(broker)?;
+    /// assert_eq!((report.calls, report.given_up), (3, 1));
+    /// let letter = &letters.take()[0];
+    /// assert_eq!((letter.offset, letter.kind.as_str(), letter.error.as_str()), (1, "function", "even"));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    #[must_use]
+    pub fn dead_letter() -> Self {
+        Self { then: Then::DeadLetter, ..Self::stop() }
+    }
+
     /// The call is made again, up to `retries` times, with a pause before each; then the run stops, unless
-    /// [`then_skip`](OnError::then_skip) says otherwise. What a failed attempt wrote is dropped.
+    /// [`then_skip`](OnError::then_skip) or [`then_dead_letter`](OnError::then_dead_letter) says otherwise. What a failed attempt wrote is dropped.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -106,6 +132,20 @@ impl OnError {
     #[must_use]
     pub fn then_skip(self) -> Self {
         Self { then: Then::Skip, ..self }
+    }
+
+    /// The masters of a call that fails to the end are put aside as [`DeadLetter`](crate::DeadLetter)s of the kind `function`, and the run goes on. A
+    /// window that fails leaves a letter for each of its masters; where windows overlap, a master may leave several.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use watermill_core::{Backoff, OnError};
+    /// let patient = OnError::retry(3, Backoff::fixed(Duration::from_secs(1))).then_dead_letter();
+    /// assert_ne!(patient, OnError::dead_letter());
+    /// ```
+    #[must_use]
+    pub fn then_dead_letter(self) -> Self {
+        Self { then: Then::DeadLetter, ..self }
     }
 
     pub(crate) fn retries(&self) -> u32 {

@@ -55,7 +55,6 @@ use crate::error::{BrokerError, RunError};
 use crate::handle::Control;
 use crate::letter::DeadLetter;
 use crate::mill::Mill;
-use crate::policy::OnBad;
 use crate::record::{RecordType, StreamRecord};
 use crate::report::{InputReport, RunReport};
 
@@ -157,7 +156,7 @@ impl TestMill {
             sinks.push(sink);
             ports.push((port.spec.record, kept));
         }
-        if mill.policies(&plan).contains(&OnBad::DeadLetter) {
+        if mill.put_aside(&plan).contains(&true) {
             let (sink, kept) = make_collect::<DeadLetter>();
             sinks.push(sink);
             ports.push((RecordType::of::<DeadLetter>(), kept));

@@ -34,6 +34,7 @@ impl Walk {
                 self.nodes[0].node.push_meta(meta.as_any(), position, true);
             }
         }
+        self.note_master(position, true);
         if refill {
             for node in &mut self.nodes {
                 node.members_seen.clear();
@@ -42,6 +43,16 @@ impl Walk {
         self.follow(stage, position, refill);
         if refill {
             self.finish_below(stage);
+        }
+    }
+
+    /// Remembers where a master of the call came from, where calls that fail leave dead letters.
+    fn note_master(&mut self, position: u64, first: bool) {
+        if let Some(masters) = &mut self.masters {
+            if first {
+                masters.clear();
+            }
+            masters.extend(self.nodes[0].node.record_meta(position));
         }
     }
 
@@ -71,6 +82,7 @@ impl Walk {
                 self.nodes[0].node.push_meta(meta.as_any(), position, first);
             }
         }
+        self.note_master(position, first);
         for edge in &self.edges {
             let (Some((param, part)), true) = (edge.slot, edge.left == 0) else { continue };
             if let (Some(joined), Some(span)) = (stage.param(param), edge.spans.get(position)) {

@@ -142,6 +142,11 @@ impl LetterPort {
         Self { out: Out::new(), outlet }
     }
 
+    /// A letter of a call that was given up: it belongs to the next commit, as the call does.
+    pub(crate) fn put(&mut self, letter: DeadLetter) {
+        self.out.push(letter);
+    }
+
     /// Gives the sink the letters that lie before `positions`: the next commit is of these, or of later ones.
     pub(crate) async fn hand_over(
         &mut self,

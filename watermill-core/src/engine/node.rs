@@ -87,6 +87,8 @@ pub(crate) trait AnyNode: Send {
     fn move_into(&mut self, slot: &mut dyn Any, position: u64);
     /// Empties a `Vec<R>`.
     fn clear_window(&self, slot: &mut dyn Any);
+    /// Where the record came from, with its bytes where they are kept, and its number.
+    fn record_meta(&self, position: u64) -> Option<(RecordMeta, u64)>;
     /// Adds the record's place to a `Meta<R>`, emptied first on request.
     fn push_meta(&self, slot: &mut dyn Any, position: u64, clear: bool);
 }
@@ -453,6 +455,11 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         if let Some(window) = slot.downcast_mut::<Vec<R>>() {
             window.clear();
         }
+    }
+
+    fn record_meta(&self, position: u64) -> Option<(RecordMeta, u64)> {
+        let (places, index) = self.tape.places(position)?;
+        Some((RecordMeta::new(Arc::clone(places), index), self.place(position).number))
     }
 
     fn push_meta(&self, slot: &mut dyn Any, position: u64, clear: bool) {

@@ -12,7 +12,7 @@ use super::marks::Marks;
 use super::node::AnyNode;
 use super::span::{Span, SpanTable};
 use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
-use crate::function::{CallResult, ParamKind, Stage};
+use crate::function::{CallResult, ParamKind, RecordMeta, Stage};
 use crate::window::{AnyWindow, CloseReason};
 
 /// One stream of the tree.
@@ -163,6 +163,8 @@ pub(crate) struct Walk {
     pub(super) meta: Vec<usize>,
     /// The parameters that are `&WindowInfo`.
     pub(super) info: Vec<usize>,
+    /// Where the masters of the call came from, and their numbers; kept only where calls that fail leave dead letters.
+    pub(super) masters: Option<Vec<(RecordMeta, u64)>>,
     /// The next master.
     pub(super) next: u64,
     pub(super) done: Option<WalkEnd>,
@@ -215,12 +217,25 @@ impl Walk {
             window,
             meta: places(|kind| matches!(kind, ParamKind::Meta { .. })),
             info: places(|kind| matches!(kind, ParamKind::WindowInfo)),
+            masters: None,
             next: 0,
             done: None,
             deep,
             plain,
             now: SystemTime::UNIX_EPOCH,
         }
+    }
+
+    /// Remembers where the masters of each call came from.
+    pub(crate) fn note_masters(&mut self) {
+        self.masters = Some(Vec::new());
+        // Calls are looked at one by one.
+        self.plain = false;
+    }
+
+    /// Where the masters of the call being made came from, if that is remembered, and their numbers.
+    pub(crate) fn take_masters(&mut self) -> Vec<(RecordMeta, u64)> {
+        self.masters.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The stage of the next step is another one than that of the last.

@@ -16,6 +16,7 @@ use crate::plan::Plan;
 use crate::policy::OnBad;
 use crate::record::{RecordType, StreamRecord};
 use crate::report::RunReport;
+use crate::retry::Then;
 
 impl<M: StreamRecord> Mill<M> {
     pub(crate) fn launch(
@@ -27,7 +28,7 @@ impl<M: StreamRecord> Mill<M> {
         let plan = self.plan()?;
         let catalog = broker.catalog()?;
         let window = self.window.as_ref().map(|window| window.text.as_str());
-        let job = plan.job(&catalog, broker.name(), window, &self.policies(&plan))?;
+        let job = plan.job(&catalog, broker.name(), window, &self.put_aside(&plan))?;
         let control = Arc::new(control);
         #[cfg(feature = "progress")]
         let bar = if self.progress { crate::progress::start(&control, &plan.function) } else { None };
@@ -173,6 +174,16 @@ impl<M: StreamRecord> Mill<M> {
     pub(crate) fn policies(&self, plan: &Plan) -> Vec<OnBad> {
         let policy = |record: RecordType| self.on_bad.get(&record.id()).copied().unwrap_or_default();
         plan.nodes.iter().map(|node| policy(node.record)).collect()
+    }
+
+    /// For each stream of the plan whether records of it may become dead letters.
+    pub(crate) fn put_aside(&self, plan: &Plan) -> Vec<bool> {
+        let mut streams: Vec<bool> =
+            self.policies(plan).iter().map(|policy| *policy == OnBad::DeadLetter).collect();
+        if let Some(master) = streams.first_mut() {
+            *master |= self.settings.on_error.then() == Then::DeadLetter;
+        }
+        streams
     }
 
     pub(crate) fn open_window(&self) -> Option<OpenWindow> {

@@ -12,7 +12,7 @@ use super::wait::within;
 use crate::broker::Position;
 use crate::clock::Clock;
 use crate::error::{BoxError, RecordPlace, RunError};
-use crate::function::{AckRef, AnyStage, CallResult, Called, Control, Slot, Ticket};
+use crate::function::{AckRef, AnyStage, CallResult, Called, Control, RecordMeta, Slot, Ticket};
 
 /// Positions are noted at least this often while calls are under way, so that a commit or a stop finds one at hand.
 const BETWEEN_NOTES: Duration = Duration::from_millis(5);
@@ -33,6 +33,8 @@ pub(super) struct Flight {
     /// Where its master stood, the first one of a window.
     pub(super) place: RecordPlace,
     pub(super) state: State,
+    /// Where its masters came from, and their numbers, where calls that fail leave dead letters.
+    pub(super) masters: Vec<(RecordMeta, u64)>,
     /// How many attempts have failed.
     pub(super) failed: u32,
     /// Where the inputs stood before it, if that was noted: there a restart begins when all before it are committed.
@@ -172,6 +174,7 @@ impl Crew {
         &mut self,
         stage: AnyStage,
         place: RecordPlace,
+        masters: Vec<(RecordMeta, u64)>,
         before: Option<Vec<Position>>,
     ) -> Option<Back> {
         let call = self.first + self.queue.len() as u64;
@@ -179,7 +182,15 @@ impl Crew {
             self.noted = (call, self.clock.now());
         }
         let state = State::Away;
-        self.queue.push_back(Flight { place, state, failed: 0, before, deadline: None, worker: None });
+        self.queue.push_back(Flight {
+            place,
+            masters,
+            state,
+            failed: 0,
+            before,
+            deadline: None,
+            worker: None,
+        });
         self.send(call, stage)
     }
 

@@ -103,7 +103,7 @@ impl LaneRun<'_> {
             failed += 1;
             self.roll_back(stage);
             let Some(pause) = self.settings.on_error.pause(failed, self.clock.now()) else {
-                return self.give_up(stage, cause).map(Some);
+                return self.give_up(stage, failed, cause).map(Some);
             };
             let (_, master) = self.walk.call_place();
             self.told_of_retry(&master, failed, &cause);
@@ -115,15 +115,19 @@ impl LaneRun<'_> {
     }
 
     /// The call has failed for good.
-    fn give_up(&mut self, stage: &mut dyn Stage, cause: BoxError) -> Result<CallResult, RunError> {
-        match self.settings.on_error.then() {
-            Then::Stop => Err(self.failed(stage, cause)),
-            Then::Skip => {
-                let (_, master) = self.walk.call_place();
-                self.skipped_call(&master, &cause);
-                Ok(Ok(Control::Go))
-            }
+    fn give_up(
+        &mut self,
+        stage: &mut dyn Stage,
+        attempts: u32,
+        cause: BoxError,
+    ) -> Result<CallResult, RunError> {
+        if self.settings.on_error.then() == Then::Stop {
+            return Err(self.failed(stage, cause));
         }
+        let (_, master) = self.walk.call_place();
+        let masters = self.walk.take_masters();
+        self.call_given_up(&master, &masters, attempts, &cause);
+        Ok(Ok(Control::Go))
     }
 
     #[cold]

@@ -26,9 +26,12 @@ use super::walk::Walk;
 use crate::broker::{Committer, Position};
 use crate::clock::Clock;
 use crate::error::{BoxError, RunError};
-use crate::function::{AnyFunction, AnyStage, ParamNeeds};
+use crate::function::{AnyFunction, AnyStage, ParamNeeds, RecordMeta};
 use crate::handle::Control as Steering;
+use crate::letter::DeadLetter;
 use crate::report::{EndReason, InputReport, OutputReport, RunReport};
+
+use crate::retry::Then;
 
 pub(crate) use crew::Work;
 pub(crate) use outputs::Port;
@@ -161,6 +164,10 @@ impl<'a> LaneRun<'a> {
         let now = clock.now();
         let since = Since { last: now, calls: 0, read: false };
         let (tally, started, last_record) = (Tally::default(), now, now);
+        let mut walk = walk;
+        if settings.on_error.then() == Then::DeadLetter {
+            walk.note_masters();
+        }
         Self {
             function,
             windowed,
@@ -267,14 +274,30 @@ impl<'a> LaneRun<'a> {
         );
     }
 
-    fn skipped_call(&mut self, master: &str, cause: &BoxError) {
+    /// The run goes on without a call that has failed `attempts` times.
+    fn call_given_up(
+        &mut self,
+        master: &str,
+        masters: &[(RecordMeta, u64)],
+        attempts: u32,
+        cause: &BoxError,
+    ) {
         self.tally.given_up += 1;
         tracing::warn!(
             target: "watermill",
             master,
+            attempts,
             error = &**cause as &dyn std::error::Error,
             "a call has failed and is left out"
         );
+        if let Some(letters) = &mut self.letters {
+            let (stream, now) = (self.walk.nodes[0].stream.as_str(), self.clock.now());
+            for (record, number) in masters {
+                let letter =
+                    DeadLetter::of_call(&self.function, stream, record, *number, &**cause, now, attempts);
+                letters.put(letter);
+            }
+        }
     }
 
     fn check_budget(&self, node: usize) -> Result<(), RunError> {

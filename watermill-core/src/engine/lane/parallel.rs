@@ -72,7 +72,12 @@ impl LaneRun<'_> {
                 }
                 match self.walk.step(stage.get(), 0)? {
                     Step::Call | Step::Called(..) => {
-                        if let Some(back) = crew.begin(stage, self.walk.call_record(), before.take()) {
+                        if let Some(back) = crew.begin(
+                            stage,
+                            self.walk.call_record(),
+                            self.walk.take_masters(),
+                            before.take(),
+                        ) {
                             self.came_back(back, &mut crew);
                         }
                         continue;
@@ -122,7 +127,7 @@ impl LaneRun<'_> {
 
     /// Takes the results of the first call that is not done with; says why the run ends with it, if it does.
     fn deliver(&mut self, flight: Flight, crew: &mut Crew) -> Result<Option<EndReason>, RunError> {
-        let Flight { place, state, .. } = flight;
+        let Flight { place, masters, failed, state, .. } = flight;
         self.tally.calls += 1;
         self.last_record = self.clock.now();
         match state {
@@ -135,7 +140,7 @@ impl LaneRun<'_> {
                 Ok((all_ended || control == Control::End).then_some(EndReason::Function))
             }
             State::GivenUp(stage, cause) => {
-                self.skipped_call(&self.master_at(&place), &cause);
+                self.call_given_up(&self.master_at(&place), &masters, failed + 1, &cause);
                 if let Some(stage) = stage {
                     crew.put_back(stage);
                 }
@@ -238,7 +243,7 @@ impl LaneRun<'_> {
     fn given_up(&self, stage: Option<AnyStage>, cause: BoxError) -> State {
         match self.settings.on_error.then() {
             Then::Stop => State::Failed(cause),
-            Then::Skip => State::GivenUp(stage, cause),
+            Then::Skip | Then::DeadLetter => State::GivenUp(stage, cause),
         }
     }
 
