@@ -261,7 +261,7 @@ impl Drop for OverOnDrop {
 /// # Ok::<(), watermill::RunError>(())
 /// ```
 #[derive(Clone)]
-pub struct MillControl(Arc<Control>);
+pub struct MillControl(pub(crate) Arc<Control>);
 
 impl std::fmt::Debug for MillControl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
