@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::crew::{Back, Crew, Flight, Hands, State};
 use super::pool::Told;
-use super::settings::earlier;
+use super::settings::{earlier, later};
 use super::wait::TimedOut;
 use super::{Ended, FLUSH_AT, LaneRun, Work};
 use crate::engine::node::Loaded;
@@ -221,7 +221,7 @@ impl LaneRun<'_> {
                             let master = self.master_at(&flight.place);
                             self.told_of_retry(&master, attempt + 1, &cause);
                         }
-                        State::Waiting(stage, now + pause)
+                        State::Waiting(stage, later(now, pause))
                     }
                     None => self.given_up(Some(stage), cause),
                 }
