@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::broker::Position;
 use crate::clock::Clock;
+use crate::engine::lane::later;
 use crate::error::RunError;
 use crate::report::{EndReason, InputReport, RunReport};
 
@@ -135,7 +136,7 @@ impl Control {
 
     /// Lets time pass; true when the run is asked to stop before it has.
     pub(crate) async fn stopped_within(&self, clock: &dyn Clock, time: Duration) -> bool {
-        let mut timer = clock.sleep_until(clock.now() + time);
+        let mut timer = clock.sleep_until(later(clock.now(), time));
         let mut stopped = pin!(self.stopped());
         poll_fn(|context| {
             if stopped.as_mut().poll(context).is_ready() {
@@ -261,7 +262,7 @@ impl Drop for OverOnDrop {
 /// # Ok::<(), watermill::RunError>(())
 /// ```
 #[derive(Clone)]
-pub struct MillControl(Arc<Control>);
+pub struct MillControl(pub(crate) Arc<Control>);
 
 impl std::fmt::Debug for MillControl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

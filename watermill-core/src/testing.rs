@@ -41,6 +41,10 @@
 //! # Ok::<(), watermill::RunError>(())
 //! ```
 
+mod drive;
+
+pub use drive::{Driven, drive};
+
 use std::any::Any;
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -245,11 +245,6 @@ impl Walk {
         }
     }
 
-    /// Masters are in a window that is not closed yet.
-    pub(crate) fn in_window(&self) -> bool {
-        self.window.as_ref().is_some_and(|window| window.count > 0 && !window.called)
-    }
-
     /// Tells the time: before the first step, after every wait, and now and then between calls.
     pub(crate) fn set_now(&mut self, now: SystemTime) {
         self.now = now;

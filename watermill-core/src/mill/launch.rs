@@ -25,10 +25,7 @@ impl<M: StreamRecord> Mill<M> {
         runtime: Option<Handle>,
         control: Control,
     ) -> Result<MillHandle, RunError> {
-        let plan = self.plan()?;
-        let catalog = broker.catalog()?;
-        let window = self.window.as_ref().map(|window| window.text.as_str());
-        let job = plan.job(&catalog, broker.name(), window, &self.put_aside(&plan))?;
+        let (plan, job) = self.plan_and_job(&*broker)?;
         let control = Arc::new(control);
         #[cfg(feature = "progress")]
         let bar = if self.progress { crate::progress::start(&control, &plan.function) } else { None };
@@ -66,6 +63,24 @@ impl<M: StreamRecord> Mill<M> {
             drop(over);
         })?;
         Ok(MillHandle { control })
+    }
+
+    /// The run as a future, without a thread of its own.
+    pub(crate) fn run_within(
+        self,
+        broker: Box<dyn Broker>,
+        control: Arc<Control>,
+    ) -> Result<impl Future<Output = Result<RunReport, RunError>>, RunError> {
+        let (plan, job) = self.plan_and_job(&*broker)?;
+        Ok(async move { self.run_and_restart(&plan, &*broker, &job, &control).await })
+    }
+
+    fn plan_and_job(&self, broker: &dyn Broker) -> Result<(Plan, Job), RunError> {
+        let plan = self.plan()?;
+        let catalog = broker.catalog()?;
+        let window = self.window.as_ref().map(|window| window.text.as_str());
+        let job = plan.job(&catalog, broker.name(), window, &self.put_aside(&plan))?;
+        Ok((plan, job))
     }
 
     /// Runs the lanes, and again from the last commit when the storage fails, as often as the mill allows.

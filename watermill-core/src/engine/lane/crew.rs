@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::pool::Pool;
+use super::settings::later;
 use super::wait::within;
 use crate::broker::Position;
 use crate::clock::Clock;
@@ -202,7 +203,7 @@ impl Crew {
         (flight.state, flight.worker, flight.deadline) = (State::Away, None, None);
         if !matches!(self.hands, Hands::Threads(_)) {
             // A worker tells when it begins.
-            self.get(call)?.deadline = timeout.map(|timeout| now + timeout);
+            self.get(call)?.deadline = timeout.map(|timeout| later(now, timeout));
         }
         for &param in &self.acks {
             if let Some(AckRef(ack)) = stage.get().param(param).and_then(Slot::as_ack) {

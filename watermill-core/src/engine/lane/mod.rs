@@ -35,7 +35,7 @@ use crate::retry::Then;
 
 pub(crate) use crew::Work;
 pub(crate) use outputs::Port;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Settings, later};
 use wait::{Timer, Woken, within};
 
 /// Results are handed to the sinks at the latest when this many wait, and whenever an input has to be waited for.

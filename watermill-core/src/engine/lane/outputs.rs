@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use super::settings::elapsed;
-use super::{FLUSH_AT, LaneRun};
+use super::settings::{elapsed, later};
+use super::{FLUSH_AT, LaneRun, Since};
 use crate::broker::{Checkpoint, Position};
 use crate::error::{BoxError, RunError};
 use crate::function::{AnyOutlet, AnyStage, OutRef, Slot, Stage};
@@ -124,7 +124,7 @@ impl LaneRun<'_> {
 
     /// When the next commit is due, as far as time says.
     pub(super) fn next_commit(&self) -> Option<SystemTime> {
-        self.has_news().then(|| self.since.last + self.settings.commits.time)
+        self.has_news().then(|| later(self.since.last, self.settings.commits.time))
     }
 
     fn has_news(&self) -> bool {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::crew::{Back, Crew, Flight, Hands, State};
 use super::pool::Told;
-use super::settings::earlier;
+use super::settings::{earlier, later};
 use super::wait::TimedOut;
 use super::{Ended, FLUSH_AT, LaneRun, Work};
 use crate::engine::node::Loaded;
@@ -33,8 +33,8 @@ impl LaneRun<'_> {
     pub(super) async fn walk_parallel(&mut self, work: Work, room: usize) -> Result<Ended, RunError> {
         let clock = std::sync::Arc::clone(&self.clock);
         let mut crew = Crew::new(work, room, self.acks.clone(), clock, self.settings.timeout)?;
-        // The stage of the call that is looked for, and where the inputs stood before it.
-        let (mut open, mut before) = (None, None);
+        // The stage of the call that is looked for.
+        let mut open = None;
         let mut end = None;
         loop {
             let now = self.clock.now();
@@ -66,18 +66,14 @@ impl LaneRun<'_> {
                     Some(stage) => stage,
                     None => self.next_stage(&mut crew)?,
                 };
-                let every = self.settings.commits.calls;
-                if before.is_none() && !self.walk.in_window() && crew.should_note(every, now) {
-                    before = Some(self.walk.positions());
-                }
+                // Anew after every wait: a commit may have passed masters since that no call is made for.
+                let note = crew.should_note(self.settings.commits.calls, now);
+                let before = note.then(|| self.walk.positions());
                 match self.walk.step(stage.get(), 0)? {
                     Step::Call | Step::Called(..) => {
-                        if let Some(back) = crew.begin(
-                            stage,
-                            self.walk.call_record(),
-                            self.walk.take_masters(),
-                            before.take(),
-                        ) {
+                        if let Some(back) =
+                            crew.begin(stage, self.walk.call_record(), self.walk.take_masters(), before)
+                        {
                             self.came_back(back, &mut crew);
                         }
                         continue;
@@ -227,7 +223,7 @@ impl LaneRun<'_> {
                             let master = self.master_at(&flight.place);
                             self.told_of_retry(&master, attempt + 1, &cause);
                         }
-                        State::Waiting(stage, now + pause)
+                        State::Waiting(stage, later(now, pause))
                     }
                     None => self.given_up(Some(stage), cause),
                 }

@@ -93,6 +93,13 @@ pub(super) fn elapsed(from: SystemTime, to: SystemTime) -> Duration {
     to.duration_since(from).unwrap_or_default()
 }
 
+/// That much later, or as good as never.
+pub(crate) fn later(from: SystemTime, by: Duration) -> SystemTime {
+    /// A hundred years.
+    const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    from.checked_add(by.min(NEVER)).unwrap_or(from)
+}
+
 /// The earlier of two times, where there are any.
 pub(super) fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {
     match (one, other) {

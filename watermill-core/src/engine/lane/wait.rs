@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use super::LaneRun;
-use super::settings::{earlier, elapsed};
+use super::settings::{earlier, elapsed, later};
 use crate::broker::BoxFuture;
 use crate::clock::Clock;
 use crate::engine::node::Loaded;
@@ -103,7 +103,7 @@ pub(super) async fn within(call: Called<'_>, limit: Option<Duration>, clock: &dy
         Called::Pending(future) => future,
     };
     let Some(limit) = limit else { return future.await };
-    let mut timer = clock.sleep_until(clock.now() + limit);
+    let mut timer = clock.sleep_until(later(clock.now(), limit));
     poll_fn(|context| {
         if let Poll::Ready(result) = future.as_mut().poll(context) {
             return Poll::Ready(result);
