@@ -1,7 +1,7 @@
 //! JSON files as a broker of [watermill](https://docs.rs/watermill): arrays and NDJSON, plain or compressed.
 //!
 //! Everything users need is [`JsonFileBroker`]. Inside, from the outside in:
-//! - `broker`: what is declared; `options`: what is set for all files; `conflicts`: declarations that contradict each other;
+//! - `broker`: what is declared; `growing`: files that grow; `options`: what is set for all files; `conflicts`: declarations that contradict each other;
 //!   `location`: from a path to files;
 //! - `session`: one run, its sources and sinks;
 //! - reading: `text` (a file's text, decompressed) is cut by a `framer` (`cut_lines`, `cut_elements` with `array_scan`) into
@@ -10,11 +10,12 @@
 //! - `replay` reads dead letters back as the stream that they are from;
 //! - `resume` takes up where an earlier run stopped;
 //! - writing: `sink` formats on a thread of its own into an `output_text`, which goes to a `partial_file`; `committer` makes all of
-//!   them durable, records how far that is in the `state_file`, and gives them their names in the end; `fault` are the steps at which
-//!   tests make a commit die.
+//!   them durable, records how far that is in the `state_file`, and gives them their names in the end, or lets them grow under their
+//!   names (`appended`); `fault` are the steps at which tests make a commit die.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod appended;
 mod array_scan;
 mod broker;
 mod chunk;
@@ -28,6 +29,7 @@ mod failure;
 mod fault;
 mod format;
 mod framer;
+mod growing;
 mod location;
 mod options;
 mod output_text;

@@ -207,7 +207,7 @@ impl FileSession {
         let mut destinations = Vec::with_capacity(self.outputs.len());
         let mut partials = Vec::with_capacity(self.outputs.len());
         for output in &self.outputs {
-            let (destination, partial) = open_destination(&output.location)?;
+            let (destination, partial) = open_destination(&output.location, output.append)?;
             destinations.push(destination);
             partials.push(partial);
         }
@@ -235,6 +235,10 @@ impl FileSession {
         {
             let format = output.format(&self.options);
             let mut text = OutputText::new(destination, format, output.compression);
+            if let Some(appended) = partial.as_ref().and_then(|partial| partial.appended.as_ref()) {
+                appended.check_last_line()?;
+                text = text.in_pieces();
+            }
             let shown = output.location.shown();
             if !finished {
                 text.go_on(kept).map_err(|cause| path_failure("write", shown.as_ref(), cause))?;

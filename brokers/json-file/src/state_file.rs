@@ -12,6 +12,10 @@
 //! crc32 89abcdef
 //! ```
 //!
+//! An output that grows under its name (`append`) has `"piece":{"at":5000,"crc":1234}`: the last piece that was committed begins at byte 5000 of the output, has
+//! `length` bytes, and this CRC-32. It stands at the beginning of the hidden file until it was appended. The state of such an output stays
+//! when the run has ended.
+//!
 //! `seen` lets a restart notice that an input has changed: how much of the file the run had read for good (or all of it, where it is
 //! compressed), the CRC-32 of the first 4 KiB of that, and of the last 4 KiB.
 
@@ -23,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use watermill_core::broker::Position;
 use watermill_core::error::BrokerError;
 
+use crate::appended::Piece;
 use crate::failure::{failure, path_failure};
 use crate::fault::fault_point;
 
@@ -72,6 +77,9 @@ pub(crate) struct OutputState {
     pub(crate) ended: bool,
     /// The EndOfStream mark is among them.
     pub(crate) marked: bool,
+    /// Where the last piece goes that was committed of an output that grows under its name; `length` is that of the piece then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) piece: Option<Piece>,
 }
 
 /// What a file looked like.

@@ -113,7 +113,7 @@ impl Settings {
 }
 
 /// The names of all mills, each with the names of its outputs.
-pub const MILLS: [(&str, &[&str]); 12] = [
+pub const MILLS: [(&str, &[&str]); 13] = [
     ("self-join", &["self-join.ndjson"]),
     ("nested-window", &["nested-window.json"]),
     ("nested-within", &["nested-within.ndjson"]),
@@ -126,6 +126,7 @@ pub const MILLS: [(&str, &[&str]); 12] = [
     ("lookup", &["lookup.ndjson"]),
     ("skip", &["skip.ndjson"]),
     ("letters", &["letters/saw.ndjson", "letters/letters.ndjson"]),
+    ("append", &["append/saw.ndjson", "append/odd.json"]),
 ];
 
 /// The outputs of a mill.
@@ -335,6 +336,18 @@ pub fn start(name: &str, directory: &Path, settings: &Settings) -> Result<MillHa
                 .write::<Saw>(out(0))
                 .write::<DeadLetter>(out(1));
             settings.commits(mill).start(broker)
+        }
+        "append" => {
+            // One output grows under its name, the other one appears in the end.
+            let function = move |a: &A, odd: &mut Out<Odd>| -> Result<Saw, Failed> {
+                own.call(a.id)?;
+                if a.id % 2 == 1 {
+                    odd.push(Odd { id: a.id });
+                }
+                Ok(Saw::of(vec![a.id]))
+            };
+            let broker = broker.read::<A>(at("a.ndjson")).write::<Saw>(out(0)).append().write::<Odd>(out(1));
+            settings.commits(Mill::new(function)).start(broker)
         }
         other => panic!("there is no mill {other}"),
     }

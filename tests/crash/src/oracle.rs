@@ -96,6 +96,11 @@ pub fn outputs(mill: &str, streams: &Streams) -> Option<Vec<Vec<u8>>> {
             };
             in_lines(a.iter().map(one).collect())
         }
+        "append" => {
+            let odd = a.iter().filter(|row| row.0 % 2 == 1);
+            let odd: Vec<_> = odd.map(|row| serde_json::to_string(&Odd { id: row.0 }).unwrap()).collect();
+            vec![lines(&saw(a.iter().map(|row| vec![row.0]).collect())), array(&odd)]
+        }
         "skip" => in_lines(a.iter().map(|row| vec![row.0]).collect()),
         "letters" => {
             let one = |l: &(i64, i64, i64)| {
