@@ -16,6 +16,7 @@ use watermill_core::record::{RecordType, StreamRecord};
 use crate::conflicts;
 use crate::decode::Decoder;
 use crate::failure::{NAME, failure};
+use crate::follow::Follow;
 use crate::format::{Compression, Format, by_name};
 use crate::location::Location;
 use crate::options::Options;
@@ -80,6 +81,8 @@ pub(crate) struct Input {
     pub(crate) record: RecordType,
     pub(crate) name: Option<String>,
     pub(crate) location: Location,
+    /// It is read on as it grows.
+    pub(crate) follow: Option<Follow>,
     pub(crate) open: OpenSource,
 }
 
@@ -352,7 +355,8 @@ impl JsonFileBroker {
             };
             AnySource::new(FileSource::<R, _>::new(decoder, beginning))
         });
-        self.inputs.push(Input { record: RecordType::of::<R>(), name, location: Location::new(path), open });
+        let (record, location) = (RecordType::of::<R>(), Location::new(path));
+        self.inputs.push(Input { record, name, location, follow: None, open });
         self
     }
 
@@ -417,7 +421,8 @@ impl JsonFileBroker {
                 format!("there is nothing before it that it could apply to; call it behind `{before}`");
             return Err(failure("use", format_args!("`{method}`"), cause));
         }
-        conflicts::check(&self.inputs, &self.checked_outputs())
+        conflicts::check(&self.inputs, &self.checked_outputs())?;
+        conflicts::check_followed(&self.inputs, self.options.input_format)
     }
 }
 

@@ -9,6 +9,7 @@ use watermill_core::error::BrokerError;
 use crate::appended::{Appended, Piece};
 use crate::failure::{failure, path_failure};
 use crate::fault::fault_point;
+use crate::followed_input::FollowedInput;
 use crate::location::InputFile;
 use crate::output_text::Committed;
 use crate::partial_file::PartialFile;
@@ -48,18 +49,32 @@ pub(crate) struct KnownInput {
     pub(crate) stream: String,
     /// Its files, when this broker reads it.
     pub(crate) files: Arc<[InputFile]>,
+    /// For a file that is followed.
+    pub(crate) followed: Option<Arc<FollowedInput>>,
 }
 
 impl KnownInput {
     /// What a restart has to know of this input.
     fn state(&self, position: &Position) -> Result<InputState, BrokerError> {
+        if let Some(followed) = &self.followed {
+            let (seen, followed) = followed.state(position)?.unzip();
+            let before = Vec::new();
+            return Ok(InputState {
+                stream: self.stream.clone(),
+                position: position.clone(),
+                seen,
+                followed,
+                before,
+            });
+        }
         let file = self.files.iter().find(|file| file.is_called(&position.part)).or(self.files.first());
         let seen = match file.and_then(|file| file.path.as_deref().filter(|_| file.length.is_some())) {
             Some(path) => Some(look(path, position)?),
             None => None,
         };
         let before = self.before(&position.part);
-        Ok(InputState { stream: self.stream.clone(), position: position.clone(), seen, before })
+        let position = position.clone();
+        Ok(InputState { stream: self.stream.clone(), position, seen, followed: None, before })
     }
 
     /// The files that stand before `part` in the stream, with their lengths.

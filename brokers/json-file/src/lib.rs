@@ -7,6 +7,8 @@
 //! - reading: `text` (a file's text, decompressed) is cut by a `framer` (`cut_lines`, `cut_elements` with `array_scan`) into
 //!   `chunk`s at record boundaries; `shared` lets several streams use one reading; `source` has a few chunks decoded (`decode`) at once
 //!   on other threads and hands them over in order;
+//! - files that are followed (`follow`): a `watcher` looks at each; `generation`s are the files that had the name, told apart by `rotation`;
+//!   the `follow_framer` cuts their text;
 //! - `replay` reads dead letters back as the stream that they are from;
 //! - `resume` takes up where an earlier run stopped;
 //! - writing: `sink` formats on a thread of its own into an `output_text`, which goes to a `partial_file`; `committer` makes all of
@@ -27,8 +29,12 @@ mod decode;
 mod early_sync;
 mod failure;
 mod fault;
+mod follow;
+mod follow_framer;
+mod followed_input;
 mod format;
 mod framer;
+mod generation;
 mod growing;
 mod location;
 mod options;
@@ -36,6 +42,7 @@ mod output_text;
 mod partial_file;
 mod replay;
 mod resume;
+mod rotation;
 mod session;
 mod shared;
 mod sink;
@@ -43,10 +50,12 @@ mod source;
 mod standard_input;
 mod state_file;
 mod text;
+mod watcher;
 mod zstd_text;
 
 pub use broker::JsonFileBroker;
 #[cfg(feature = "fault-points")]
 #[doc(hidden)]
 pub use fault::FAULT_POINTS;
+pub use follow::Follow;
 pub use format::Format;

@@ -90,6 +90,12 @@ pub(crate) fn take_up(
         return finish(path, &state, outputs).map(Some);
     }
     for (input, known) in state.inputs.iter().zip(inputs) {
+        if let Some(followed) = &known.followed {
+            if !followed.take_up(input)? {
+                return Err(refused(followed.lost()));
+            }
+            continue;
+        }
         let Some(seen) = &input.seen else { continue };
         let part = &input.position.part;
         if !part.is_empty() && !known.files.iter().any(|file| file.is_called(part)) {
