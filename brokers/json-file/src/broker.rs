@@ -15,7 +15,8 @@ use watermill_core::record::{RecordType, StreamRecord};
 
 use crate::conflicts;
 use crate::decode::Decoder;
-use crate::failure::NAME;
+use crate::failure::{NAME, failure};
+use crate::follow::Follow;
 use crate::format::{Compression, Format, by_name};
 use crate::location::Location;
 use crate::options::Options;
@@ -65,11 +66,12 @@ use crate::source::{Beginning, FileSource};
 ///
 /// An output is written to a hidden file beside its target and renamed when the run is complete: nobody ever sees half a file, and a
 /// run that fails leaves the last one's result alone. Missing directories are made. Standard output, devices and pipes are written as it goes.
+/// [`append`](Self::append) lets an output grow under its own name instead.
 #[derive(Clone)]
 #[must_use]
 pub struct JsonFileBroker {
-    inputs: Vec<Input>,
-    outputs: Vec<Output>,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) outputs: Vec<Output>,
     pub(crate) options: Options,
 }
 
@@ -79,6 +81,8 @@ pub(crate) struct Input {
     pub(crate) record: RecordType,
     pub(crate) name: Option<String>,
     pub(crate) location: Location,
+    /// It is read on as it grows.
+    pub(crate) follow: Option<Follow>,
     pub(crate) open: OpenSource,
 }
 
@@ -100,6 +104,8 @@ pub(crate) struct Output {
     pub(crate) location: Location,
     format: Option<Format>,
     pub(crate) compression: Compression,
+    /// It grows under its name, instead of appearing when it is complete.
+    pub(crate) append: bool,
     /// Why it cannot be.
     pub(crate) problem: Option<String>,
     pub(crate) open: OpenSink,
@@ -349,7 +355,8 @@ impl JsonFileBroker {
             };
             AnySource::new(FileSource::<R, _>::new(decoder, beginning))
         });
-        self.inputs.push(Input { record: RecordType::of::<R>(), name, location: Location::new(path), open });
+        let (record, location) = (RecordType::of::<R>(), Location::new(path));
+        self.inputs.push(Input { record, name, location, follow: None, open });
         self
     }
 
@@ -365,7 +372,15 @@ impl JsonFileBroker {
             Ok((AnySink::new(sink), writer))
         });
         let record = RecordType::of::<R>();
-        self.outputs.push(Output { record, location, format, compression, problem: None, open });
+        self.outputs.push(Output {
+            record,
+            location,
+            format,
+            compression,
+            append: false,
+            problem: None,
+            open,
+        });
         self
     }
 
@@ -383,8 +398,31 @@ impl JsonFileBroker {
                         .to_owned(),
                 );
             }
+            if output.append {
+                let array = output.format(&self.options) == Format::JsonArray;
+                let what = match output.compression {
+                    Compression::None if !array => continue,
+                    Compression::None => "written as a JSON array",
+                    _ => "compressed",
+                };
+                let cause = format!(
+                    "it is {what}, and `append()` is for NDJSON without compression; name it `.ndjson` or `.jsonl`"
+                );
+                output.problem.get_or_insert(cause);
+            }
         }
         outputs
+    }
+
+    /// Finds what is wrong with the declarations.
+    fn check(&self) -> Result<(), BrokerError> {
+        if let Some((method, before)) = self.options.misplaced {
+            let cause =
+                format!("there is nothing before it that it could apply to; call it behind `{before}`");
+            return Err(failure("use", format_args!("`{method}`"), cause));
+        }
+        conflicts::check(&self.inputs, &self.checked_outputs())?;
+        conflicts::check_followed(&self.inputs, self.options.input_format)
     }
 }
 
@@ -418,7 +456,7 @@ impl Broker for JsonFileBroker {
     }
 
     fn catalog(&self) -> Result<Catalog, BrokerError> {
-        conflicts::check(&self.inputs, &self.checked_outputs())?;
+        self.check()?;
         let inputs = self.inputs.iter().map(|input| InputDecl {
             record: input.record,
             name: input.name.clone(),
@@ -433,7 +471,7 @@ impl Broker for JsonFileBroker {
 
     fn open<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Box<dyn Session>, BrokerError>> {
         Box::pin(async move {
-            conflicts::check(&self.inputs, &self.checked_outputs())?;
+            self.check()?;
             let session = FileSession::open(&self.inputs, &self.outputs, &self.options, job)?;
             Ok(Box::new(session) as Box<dyn Session>)
         })

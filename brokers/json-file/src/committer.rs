@@ -6,8 +6,10 @@ use std::sync::Arc;
 use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Position};
 use watermill_core::error::BrokerError;
 
+use crate::appended::{Appended, Piece};
 use crate::failure::{failure, path_failure};
 use crate::fault::fault_point;
+use crate::followed_input::FollowedInput;
 use crate::location::InputFile;
 use crate::output_text::Committed;
 use crate::partial_file::PartialFile;
@@ -36,23 +38,43 @@ pub(crate) struct CommittedOutput {
     pub(crate) partial: Option<PartialFile>,
 }
 
+impl CommittedOutput {
+    fn appended(&self) -> Option<&Appended> {
+        self.partial.as_ref()?.appended.as_ref()
+    }
+}
+
 /// One input of the mill.
 pub(crate) struct KnownInput {
     pub(crate) stream: String,
     /// Its files, when this broker reads it.
     pub(crate) files: Arc<[InputFile]>,
+    /// For a file that is followed.
+    pub(crate) followed: Option<Arc<FollowedInput>>,
 }
 
 impl KnownInput {
     /// What a restart has to know of this input.
     fn state(&self, position: &Position) -> Result<InputState, BrokerError> {
+        if let Some(followed) = &self.followed {
+            let (seen, followed) = followed.state(position)?.unzip();
+            let before = Vec::new();
+            return Ok(InputState {
+                stream: self.stream.clone(),
+                position: position.clone(),
+                seen,
+                followed,
+                before,
+            });
+        }
         let file = self.files.iter().find(|file| file.is_called(&position.part)).or(self.files.first());
         let seen = match file.and_then(|file| file.path.as_deref().filter(|_| file.length.is_some())) {
             Some(path) => Some(look(path, position)?),
             None => None,
         };
         let before = self.before(&position.part);
-        Ok(InputState { stream: self.stream.clone(), position: position.clone(), seen, before })
+        let position = position.clone();
+        Ok(InputState { stream: self.stream.clone(), position, seen, followed: None, before })
     }
 
     /// The files that stand before `part` in the stream, with their lengths.
@@ -73,6 +95,7 @@ impl FileCommitter {
         }
         fault_point!("flush");
         let mut committed = Vec::with_capacity(self.outputs.len());
+        let appends = self.outputs.iter().any(|output| output.appended().is_some());
         for (index, output) in self.outputs.iter_mut().enumerate() {
             if index > 0 {
                 fault_point!("between-flushes");
@@ -84,8 +107,21 @@ impl FileCommitter {
         tracing::debug!(target: "watermill", ?committed, finished = checkpoint.finished, "outputs committed");
         fault_point!("flushed");
         // One rename is one step; everything else takes a state to be one.
-        if !checkpoint.finished || self.recorded || self.outputs.len() > 1 {
-            self.record(checkpoint, &committed)?;
+        let mut pieces = Vec::with_capacity(self.outputs.len());
+        for (output, committed) in self.outputs.iter().zip(&committed) {
+            let piece = output.appended().map(|appended| appended.next_piece(committed.length));
+            pieces.push(piece.transpose()?);
+        }
+        if !checkpoint.finished || self.recorded || self.outputs.len() > 1 || appends {
+            self.record(checkpoint, &committed, &pieces)?;
+        }
+        for ((output, committed), piece) in self.outputs.iter_mut().zip(&committed).zip(pieces) {
+            let appended = output.partial.as_mut().and_then(|partial| partial.appended.as_mut());
+            if let (Some(appended), Some(piece)) = (appended, piece)
+                && committed.length > 0
+            {
+                appended.append(piece, committed.length, 0)?;
+            }
         }
         if checkpoint.finished {
             // Nothing gets its name before everything is complete.
@@ -95,7 +131,9 @@ impl FileCommitter {
                 fault_point!("published");
             }
             self.finished = true;
+            // What was appended would be appended once more by a run that does not know of this one.
             if self.recorded
+                && !appends
                 && let Some(state) = &self.state
             {
                 fault_point!("remove-state");
@@ -106,7 +144,12 @@ impl FileCommitter {
         Ok(())
     }
 
-    fn record(&mut self, checkpoint: &Checkpoint, committed: &[Committed]) -> Result<(), BrokerError> {
+    fn record(
+        &mut self,
+        checkpoint: &Checkpoint,
+        committed: &[Committed],
+        pieces: &[Option<Piece>],
+    ) -> Result<(), BrokerError> {
         let Some(path) = &self.state else { return Ok(()) };
         let mut inputs = Vec::with_capacity(self.inputs.len());
         for (input, position) in self.inputs.iter().zip(&checkpoint.positions) {
@@ -117,7 +160,8 @@ impl FileCommitter {
                 let name = output.partial.as_ref()?.target().file_name()?.to_string_lossy().into_owned();
                 let Committed { length, elements, marked } = *committed;
                 let ended = checkpoint.ended_outputs.get(index).copied().unwrap_or(false);
-                Some(OutputState { name, length, elements, ended, marked })
+                let piece = pieces.get(index).copied().flatten();
+                Some(OutputState { name, length, elements, ended, marked, piece })
             });
         State::new(checkpoint.finished, self.mill.clone(), inputs, outputs.collect()).store(path)?;
         self.recorded = true;

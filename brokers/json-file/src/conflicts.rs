@@ -7,6 +7,7 @@ use watermill_core::error::BrokerError;
 
 use crate::broker::{Input, Output};
 use crate::failure::failure;
+use crate::format::Format;
 use crate::location::{Location, files_of, is_pattern};
 
 /// Finds the first contradiction.
@@ -53,6 +54,29 @@ pub(crate) fn check(inputs: &[Input], outputs: &[Output]) -> Result<(), BrokerEr
         if let Some(problem) = &output.problem {
             return Err(contradiction(&output.location, problem.clone()));
         }
+    }
+    Ok(())
+}
+
+/// Finds the first input that cannot be followed, as far as its declaration tells.
+pub(crate) fn check_followed(inputs: &[Input], format: Option<Format>) -> Result<(), BrokerError> {
+    for input in inputs.iter().filter(|input| input.follow.is_some()) {
+        let cause = match &input.location {
+            Location::Standard => {
+                "standard input is read as it comes in any case; it needs no `follow()`, and cannot be taken up"
+            }
+            Location::Path(path) if path.is_dir() => {
+                "it is a directory, and only a file can be followed; declare the file that grows"
+            }
+            Location::Path(path) if is_pattern(path) && !path.exists() => {
+                "it is a pattern, and only a file can be followed; declare the file that grows: those it is rotated to are found"
+            }
+            Location::Path(_) if format == Some(Format::JsonArray) => {
+                "the inputs are JSON arrays (`input_format`), and only NDJSON can be followed"
+            }
+            Location::Path(_) => continue,
+        };
+        return Err(failure("follow", format_args!("`{}`", input.location.shown()), cause));
     }
     Ok(())
 }
@@ -105,7 +129,7 @@ fn identity(location: &Location) -> PathBuf {
 }
 
 /// What tells a file from others, whatever way leads to it, and whether it is there yet or not.
-fn path_identity(path: &Path) -> PathBuf {
+pub(crate) fn path_identity(path: &Path) -> PathBuf {
     if let Ok(found) = fs::canonicalize(path) {
         return found;
     }

@@ -15,7 +15,7 @@ pub(crate) use fault_point;
 
 /// Every step that has a label, in the order in which a run passes them.
 #[cfg(feature = "fault-points")]
-pub const FAULT_POINTS: [&str; 13] = [
+pub const FAULT_POINTS: [&str; 15] = [
     "outputs-open",
     "cut",
     "flush",
@@ -25,6 +25,8 @@ pub const FAULT_POINTS: [&str; 13] = [
     "state-created",
     "state-written",
     "state-renamed",
+    "appending",
+    "appended",
     "publish",
     "published",
     "remove-state",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use watermill_core::broker::Origin;
 use watermill_core::error::BrokerError;
 
+use crate::conflicts::path_identity;
 use crate::failure::{failure, path_failure};
 
 /// The location that is standard input or standard output.
@@ -67,6 +68,17 @@ impl InputFile {
         let origin = Arc::new(Origin::File { path: path.display().to_string() });
         let length = meta.is_file().then_some(meta.len());
         Ok(Self { path: Some(path), origin, identity, length })
+    }
+
+    /// One that is followed, whether it is there yet or not.
+    pub(crate) fn followed(path: &Path) -> Self {
+        let origin = Arc::new(Origin::File { path: path.display().to_string() });
+        Self { path: Some(path.to_owned()), origin, identity: path_identity(path), length: Some(0) }
+    }
+
+    /// Whether both are the same file, whatever way leads to them.
+    pub(crate) fn is_also(&self, other: &Self) -> bool {
+        self.identity == other.identity
     }
 
     /// The path as places call it: what [`Position::part`](watermill_core::broker::Position::part) holds.

@@ -13,6 +13,8 @@ pub(crate) struct Options {
     pub(crate) start_over: bool,
     pub(crate) input_format: Option<Format>,
     pub(crate) output_format: Option<Format>,
+    /// A method that was called where there was nothing it could apply to, and what has to stand before it.
+    pub(crate) misplaced: Option<(&'static str, &'static str)>,
 }
 
 impl Default for Options {
@@ -25,7 +27,15 @@ impl Default for Options {
             mark_eos: false,
             input_format: None,
             output_format: None,
+            misplaced: None,
         }
+    }
+}
+
+impl Options {
+    /// `method` was called where there is no `before` that it could apply to.
+    pub(crate) fn misplace(&mut self, method: &'static str, before: &'static str) {
+        self.misplaced = self.misplaced.or(Some((method, before)));
     }
 }
 

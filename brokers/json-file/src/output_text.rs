@@ -40,12 +40,32 @@ pub(crate) struct OutputText {
     /// Bytes written to the destination so far.
     length: u64,
     marked: bool,
+    /// Each commit is a piece of its own, which is taken away before the next one begins.
+    pieces: bool,
+    /// The piece that lies there was committed.
+    taken: bool,
 }
 
 impl OutputText {
     pub(crate) fn new(destination: Destination, format: Format, compression: Compression) -> Self {
         let buffer = Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 8);
-        Self { destination, format, compression, buffer, elements: 0, length: 0, marked: false }
+        let (pieces, taken) = (false, false);
+        Self {
+            destination,
+            format,
+            compression,
+            buffer,
+            elements: 0,
+            length: 0,
+            marked: false,
+            pieces,
+            taken,
+        }
+    }
+
+    /// The same, where what was committed is taken out of the destination before more is written.
+    pub(crate) fn in_pieces(self) -> Self {
+        Self { pieces: true, ..self }
     }
 
     /// Goes on behind what an earlier run has committed; from the beginning for nothing.
@@ -100,6 +120,7 @@ impl OutputText {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        self.begin_piece()?;
         let written = match self.compression {
             Compression::None => {
                 self.destination.write_all(&self.buffer)?;
@@ -117,6 +138,15 @@ impl OutputText {
         };
         self.length += written as u64;
         self.buffer.clear();
+        Ok(())
+    }
+
+    /// What was committed before makes room.
+    fn begin_piece(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.taken) {
+            self.destination.cut_to(0)?;
+            self.length = 0;
+        }
         Ok(())
     }
 
@@ -145,8 +175,14 @@ impl OutputText {
     /// Makes what was written durable; returns what that is.
     pub(crate) fn commit(&mut self) -> io::Result<Committed> {
         self.write_out()?;
+        self.make_durable(false)
+    }
+
+    fn make_durable(&mut self, whole: bool) -> io::Result<Committed> {
+        self.begin_piece()?;
         fault_point!("written");
-        self.destination.sync(false)?;
+        self.destination.sync(whole)?;
+        self.taken = self.pieces;
         Ok(self.committed())
     }
 
@@ -160,9 +196,7 @@ impl OutputText {
             self.length += self.write_empty_piece()?;
         }
         self.write_out()?;
-        fault_point!("written");
-        self.destination.sync(true)?;
-        Ok(self.committed())
+        self.make_durable(true)
     }
 
     fn write_empty_piece(&mut self) -> io::Result<u64> {

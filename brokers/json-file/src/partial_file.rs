@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use watermill_core::error::BrokerError;
 
+use crate::appended::Appended;
 use crate::early_sync::EarlySync;
 use crate::failure::{failure, path_failure};
 use crate::location::Location;
@@ -86,11 +87,17 @@ pub(crate) struct PartialFile {
     target: PathBuf,
     /// It is this run's own, to be removed when it is dropped.
     here: bool,
+    /// The target grows with every commit, instead of being replaced in the end.
+    pub(crate) appended: Option<Appended>,
 }
 
 impl PartialFile {
     /// Gives the complete file its name. A file that had it before is replaced in one step.
     pub(crate) fn publish(&mut self) -> Result<(), BrokerError> {
+        if self.appended.is_some() {
+            // All of it was appended.
+            return self.remove();
+        }
         fs::rename(&self.partial, &self.target)
             .map_err(|cause| path_failure("commit", &self.target, cause))?;
         self.here = false;
@@ -141,6 +148,7 @@ impl Drop for PartialFile {
 /// Opens what an output is written to. A hidden file is there for this run alone, with what an earlier run left in it.
 pub(crate) fn open_destination(
     location: &Location,
+    append: bool,
 ) -> Result<(Destination, Option<PartialFile>), BrokerError> {
     let path = match location {
         Location::Standard => return Ok((Destination::AsItGoes(Stream::Standard), None)),
@@ -173,7 +181,10 @@ pub(crate) fn open_destination(
         // A state that speaks of it must not outlive it.
         sync_directory(&partial).map_err(|cause| path_failure("write", path, cause))?;
     }
-    Ok((Destination::WhenComplete(file, EarlySync::default()), Some(PartialFile { partial, target, here })))
+    let appended = if append { Some(Appended::new(&target, &partial)) } else { None };
+    let appended = appended.transpose().map_err(|cause| path_failure("append to", path, cause))?;
+    let partial = PartialFile { partial, target, here, appended };
+    Ok((Destination::WhenComplete(file, EarlySync::default()), Some(partial)))
 }
 
 /// Where links that lead to no file yet would have it.

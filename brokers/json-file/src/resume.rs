@@ -10,7 +10,7 @@ use crate::failure::{failure, path_failure};
 use crate::fault::fault_point;
 use crate::output_text::Committed;
 use crate::partial_file::{PartialFile, hidden_beside};
-use crate::state_file::{State, remove};
+use crate::state_file::{OutputState, State, remove};
 
 /// What an earlier run left.
 pub(crate) struct Resumed {
@@ -38,7 +38,15 @@ pub(crate) fn take_up(
     start_over: bool,
 ) -> Result<Option<Resumed>, BrokerError> {
     // Until it is known that there is no state, nothing in the outputs is ours to remove.
-    let state = if start_over { None } else { State::load(path)? };
+    let state = if start_over {
+        // A line that is half appended would stay half.
+        if let Ok(Some(state)) = State::load(path) {
+            complete_appended(&state, outputs)?;
+        }
+        None
+    } else {
+        State::load(path)?
+    };
     let Some(state) = state else {
         remove(path)?;
         outputs.iter_mut().flatten().for_each(PartialFile::own);
@@ -69,11 +77,25 @@ pub(crate) fn take_up(
         );
         return Err(refused(cause));
     }
+    let how = |output: &OutputState| output.piece.is_some();
+    let now = outputs.iter().flatten().map(|partial| partial.appended.is_some()).take(state.outputs.len());
+    if !now.eq(state.outputs.iter().map(how)) {
+        return Err(refused(
+            "it was left by a mill that wrote its outputs another way (`append()`)".to_owned(),
+        ));
+    }
+    complete_appended(&state, outputs)?.map_or(Ok(()), |cause| Err(refused(cause)))?;
     if state.finished {
         check_finished(&state, outputs)?.map_or(Ok(()), |cause| Err(refused(cause)))?;
         return finish(path, &state, outputs).map(Some);
     }
     for (input, known) in state.inputs.iter().zip(inputs) {
+        if let Some(followed) = &known.followed {
+            if !followed.take_up(input)? {
+                return Err(refused(followed.lost()));
+            }
+            continue;
+        }
         let Some(seen) = &input.seen else { continue };
         let part = &input.position.part;
         if !part.is_empty() && !known.files.iter().any(|file| file.is_called(part)) {
@@ -99,7 +121,7 @@ pub(crate) fn take_up(
     }
     for (output, partial) in state.outputs.iter().zip(outputs.iter().flatten()) {
         let length = partial.length()?;
-        if length < output.length {
+        if length < output.length && output.piece.is_none() {
             return Err(refused(format!(
                 "the hidden output of `{}` has {length} bytes, fewer than the {} that were committed",
                 partial.target().display(),
@@ -119,17 +141,37 @@ fn resumed(state: &State) -> Resumed {
     checkpoint.finished = state.finished;
     checkpoint.positions = state.inputs.iter().map(|input| input.position.clone()).collect();
     checkpoint.ended_outputs = state.outputs.iter().map(|output| output.ended).collect();
-    let kept = |output: &crate::state_file::OutputState| Committed {
-        length: output.length,
+    let kept = |output: &OutputState| Committed {
+        // What was appended is not in the hidden file any more.
+        length: if output.piece.is_some() { 0 } else { output.length },
         elements: output.elements,
         marked: output.marked,
     };
     Resumed { outputs: state.outputs.iter().map(kept).collect(), checkpoint }
 }
 
+/// Appends what was committed and may not have been appended yet; returns why that cannot be.
+fn complete_appended(
+    state: &State,
+    outputs: &mut [Option<PartialFile>],
+) -> Result<Option<String>, BrokerError> {
+    for (output, partial) in state.outputs.iter().zip(outputs.iter_mut().flatten()) {
+        let same = partial.target().file_name().is_some_and(|name| name.to_string_lossy() == output.name);
+        if let (true, Some(piece), Some(appended)) = (same, output.piece, partial.appended.as_mut())
+            && let Some(cause) = appended.complete(piece, output.length)?
+        {
+            return Ok(Some(cause));
+        }
+    }
+    Ok(None)
+}
+
 /// Why the outputs are not what a finished run has left, if they are not: each is complete, hidden or under its name.
 fn check_finished(state: &State, outputs: &[Option<PartialFile>]) -> Result<Option<String>, BrokerError> {
     for (output, partial) in state.outputs.iter().zip(outputs.iter().flatten()) {
+        if output.piece.is_some() {
+            continue;
+        }
         let length = partial.length()?;
         let published = || std::fs::metadata(partial.target()).is_ok_and(|meta| meta.len() == output.length);
         if length != output.length && (length > 0 || !published()) {
@@ -147,7 +189,7 @@ fn check_finished(state: &State, outputs: &[Option<PartialFile>]) -> Result<Opti
 fn finish(path: &Path, state: &State, outputs: &mut [Option<PartialFile>]) -> Result<Resumed, BrokerError> {
     for (output, partial) in state.outputs.iter().zip(outputs.iter_mut().flatten()) {
         // Opening the hidden file has made an empty one, if it had its name already.
-        if partial.length()? == output.length {
+        if output.piece.is_none() && partial.length()? == output.length {
             fault_point!("publish");
             partial.publish()?;
             fault_point!("published");
@@ -155,8 +197,10 @@ fn finish(path: &Path, state: &State, outputs: &mut [Option<PartialFile>]) -> Re
             partial.remove()?;
         }
     }
-    fault_point!("remove-state");
-    remove(path)?;
-    fault_point!("state-removed");
+    if state.outputs.iter().all(|output| output.piece.is_none()) {
+        fault_point!("remove-state");
+        remove(path)?;
+        fault_point!("state-removed");
+    }
     Ok(resumed(state))
 }

@@ -1,5 +1,6 @@
 //! One run over files: a single lane, its sources and its sinks.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,14 +11,17 @@ use crate::broker::{Input, OpenSource, Output, SourceSettings};
 use crate::committer::{CommittedOutput, FileCommitter, KnownInput};
 use crate::failure::{failure, path_failure};
 use crate::fault::fault_point;
+use crate::follow::Follow;
+use crate::followed_input::FollowedInput;
 use crate::format::Format;
 use crate::framer::{FramerOptions, Spot};
-use crate::location::{InputFile, files_of};
+use crate::generation::Followed;
+use crate::location::{InputFile, Location, files_of};
 use crate::options::Options;
 use crate::output_text::{Committed, OutputText};
 use crate::partial_file::open_destination;
 use crate::resume::{Resumed, state_path, take_up};
-use crate::shared::SharedReading;
+use crate::shared::{Content, SharedReading};
 use crate::source::{Beginning, Ended};
 
 /// A run over files.
@@ -32,6 +36,8 @@ pub(crate) struct FileSession {
     /// As [`Job::mill`].
     mill: String,
     lane_given: bool,
+    /// The positions are kept here, and not by another broker.
+    writes: bool,
 }
 
 /// One input that the run needs, found.
@@ -41,6 +47,7 @@ struct SessionInput {
     node: usize,
     files: Arc<[InputFile]>,
     keep_raw: bool,
+    followed: Option<Arc<FollowedInput>>,
     open: OpenSource,
 }
 
@@ -68,14 +75,25 @@ impl FileSession {
             streams: job.streams.clone(),
             mill: job.mill.clone(),
             lane_given: false,
+            writes: false,
         };
         for request in &job.inputs {
             let input = inputs.get(request.input).ok_or_else(|| not_declared("input", &request.stream))?;
-            let files: Arc<[InputFile]> = files_of(&input.location)?.into();
-            files.iter().try_for_each(InputFile::check_readable)?;
+            let (files, followed) = match (&input.follow, &input.location) {
+                (Some(follow), Location::Path(path)) => {
+                    let file = InputFile::followed(path);
+                    let followed = session.followed(path, &file, follow)?;
+                    (Arc::from(vec![file]), Some(Arc::new(FollowedInput::new(followed))))
+                }
+                _ => {
+                    let files: Arc<[InputFile]> = files_of(&input.location)?.into();
+                    files.iter().try_for_each(InputFile::check_readable)?;
+                    (files, None)
+                }
+            };
             let (stream, open) = (request.stream.clone(), Arc::clone(&input.open));
             let (node, keep_raw) = (request.node, request.keep_raw);
-            session.inputs.push(SessionInput { stream, node, files, keep_raw, open });
+            session.inputs.push(SessionInput { stream, node, files, followed, keep_raw, open });
         }
         session.check_read_once()?;
         for request in &job.outputs {
@@ -84,6 +102,17 @@ impl FileSession {
             session.outputs.push(output.clone());
         }
         Ok(session)
+    }
+
+    /// A followed file; several inputs share one.
+    fn followed(&self, path: &Path, file: &InputFile, follow: &Follow) -> Result<Arc<Followed>, BrokerError> {
+        let others = self.inputs.iter().filter(|other| other.files.iter().any(|other| other.is_also(file)));
+        let mut others = others.filter_map(|other| other.followed.as_ref());
+        if let Some(other) = others.find(|other| other.followed.options == *follow) {
+            return Ok(Arc::clone(&other.followed));
+        }
+        FollowedInput::check(path, follow, self.options.input_format)?;
+        Followed::new(path.to_owned(), file.part().to_owned(), follow.clone())
     }
 
     /// What is no regular file can be read once.
@@ -105,6 +134,9 @@ impl FileSession {
     /// Where an input begins, and how many records of its file lie before that.
     fn spot(&self, input: &SessionInput, from: Option<&Position>) -> Result<(Spot, u64), BrokerError> {
         let Some(from) = from else { return Ok((Spot::default(), 0)) };
+        if let Some(followed) = &input.followed {
+            return Ok(followed.spot(from));
+        }
         let file = if from.part.is_empty() {
             0
         } else {
@@ -149,6 +181,13 @@ impl FileSession {
     }
 
     fn open_sources(&self, from: &[Option<Position>]) -> Result<Vec<AnySource>, BrokerError> {
+        let followed = || self.inputs.iter().map(|input| input.followed.as_ref()).enumerate();
+        if !self.writes {
+            for (index, followed) in followed() {
+                let position = from.get(index).and_then(Option::as_ref);
+                followed.map_or(Ok(()), |followed| followed.trust(position))?;
+            }
+        }
         let mut sources: Vec<(usize, AnySource)> = Vec::with_capacity(self.inputs.len());
         for reader in self.readers(from)? {
             let stops: Vec<_> = reader.inputs.iter().map(|_| Arc::new(AtomicBool::new(false))).collect();
@@ -158,8 +197,8 @@ impl FileSession {
                 _ => Arc::default(),
             };
             let Some(first) = reader.inputs.first() else { continue };
-            let files = Arc::clone(&self.inputs[*first].files);
-            let reading = SharedReading::new(files, self.framer_options(), reader.spot, &shared_stop);
+            let content = self.inputs[*first].content();
+            let reading = SharedReading::new(&content, self.framer_options(), reader.spot, &shared_stop);
             for (index, stop) in reader.inputs.into_iter().zip(stops) {
                 let input = &self.inputs[index];
                 let position = from.get(index).and_then(Option::as_ref);
@@ -175,12 +214,16 @@ impl FileSession {
                     marked: position.marked,
                 });
                 let beginning = Beginning {
-                    subscription: reading.subscribe(reader.spot, Arc::clone(&stop)),
+                    subscription: reading.subscribe(content.clone(), reader.spot, Arc::clone(&stop)),
                     file: reader.spot.file,
                     number: reader.number,
-                    size: input.files.iter().map(|file| file.length).sum(),
+                    size: match input.followed {
+                        Some(_) => None,
+                        None => input.files.iter().map(|file| file.length).sum(),
+                    },
                     stop,
                     ended,
+                    versions: input.followed.as_ref().map(|followed| followed.followed.watcher.subscribe()),
                 };
                 let settings = SourceSettings {
                     stream: input.stream.clone(),
@@ -190,6 +233,9 @@ impl FileSession {
                 };
                 sources.push((index, (input.open)(settings, beginning)));
             }
+        }
+        if !self.writes {
+            followed().filter_map(|(_, followed)| followed).for_each(|followed| followed.forget());
         }
         sources.sort_by_key(|(index, _)| *index);
         Ok(sources.into_iter().map(|(_, source)| source).collect())
@@ -207,7 +253,7 @@ impl FileSession {
         let mut destinations = Vec::with_capacity(self.outputs.len());
         let mut partials = Vec::with_capacity(self.outputs.len());
         for output in &self.outputs {
-            let (destination, partial) = open_destination(&output.location)?;
+            let (destination, partial) = open_destination(&output.location, output.append)?;
             destinations.push(destination);
             partials.push(partial);
         }
@@ -235,6 +281,10 @@ impl FileSession {
         {
             let format = output.format(&self.options);
             let mut text = OutputText::new(destination, format, output.compression);
+            if let Some(appended) = partial.as_ref().and_then(|partial| partial.appended.as_ref()) {
+                appended.check_last_line()?;
+                text = text.in_pieces();
+            }
             let shown = output.location.shown();
             if !finished {
                 text.go_on(kept).map_err(|cause| path_failure("write", shown.as_ref(), cause))?;
@@ -261,20 +311,35 @@ impl FileSession {
         let known = |(node, stream): (usize, &String)| {
             let own = self.inputs.iter().find(|input| input.node == node);
             let files = own.map_or_else(|| Arc::from(Vec::new()), |input| Arc::clone(&input.files));
-            KnownInput { stream: stream.clone(), files }
+            let followed = own.and_then(|input| input.followed.clone());
+            KnownInput { stream: stream.clone(), files, followed }
         };
         self.streams.iter().enumerate().map(known).collect()
     }
 }
 
+impl SessionInput {
+    fn content(&self) -> Content {
+        match &self.followed {
+            Some(followed) => Content::Followed(followed.start()),
+            None => Content::Files(Arc::clone(&self.files)),
+        }
+    }
+}
+
 /// The origin of an input's records at `position`.
 fn origin_of(input: &SessionInput, position: &Position) -> Arc<Origin> {
+    if input.followed.is_some() {
+        return Arc::new(Origin::File { path: position.part.clone() });
+    }
     let file = input.files.iter().find(|file| file.is_called(&position.part)).or(input.files.first());
     file.map_or_else(|| Arc::new(Origin::Memory), |file| Arc::clone(&file.origin))
 }
 
 fn same_files(left: &SessionInput, right: &SessionInput) -> bool {
-    left.files.len() == right.files.len()
+    let followed = |input: &SessionInput| input.followed.as_ref().map(|input| Arc::as_ptr(&input.followed));
+    followed(left) == followed(right)
+        && left.files.len() == right.files.len()
         && left.files.iter().zip(right.files.iter()).all(|(left, right)| left.identity == right.identity)
 }
 
@@ -289,6 +354,7 @@ impl Session for FileSession {
     }
 
     fn outputs<'a>(&'a mut self, _: &'a Lane) -> BoxFuture<'a, Result<LaneOutputs, BrokerError>> {
+        self.writes = true;
         Box::pin(async move { self.open_outputs() })
     }
 

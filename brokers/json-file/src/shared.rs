@@ -12,21 +12,87 @@ use watermill_core::error::BrokerError;
 
 use crate::chunk::Chunk;
 use crate::failure::{SharedFailure, failure};
+use crate::follow_framer::FollowFramer;
 use crate::framer::{Framer, FramerOptions, Spot};
+use crate::generation::Generation;
 use crate::location::InputFile;
 
 /// How many chunks are kept for streams that are behind.
 const KEPT: usize = 8;
 
+/// What is read.
+#[derive(Clone)]
+pub(crate) enum Content {
+    Files(Arc<[InputFile]>),
+    /// From this one on.
+    Followed(Arc<Generation>),
+}
+
+/// Reads it.
+enum Reader {
+    Files(Framer),
+    Followed(FollowFramer),
+}
+
+/// What asking for a chunk yields.
+pub(crate) enum Next<C = Chunk> {
+    Chunk(C),
+    End,
+    /// There is none by now: at the earliest when the file is not any more what it was in this version.
+    Later(u64),
+}
+
+impl Content {
+    fn reader(
+        &self,
+        options: &FramerOptions,
+        from: Spot,
+        report_before: bool,
+        stop: &Arc<AtomicBool>,
+    ) -> Reader {
+        let (options, stop) = (options.clone(), Arc::clone(stop));
+        match self {
+            Self::Files(files) => {
+                Reader::Files(Framer::new(Arc::clone(files), options, from, report_before, stop))
+            }
+            Self::Followed(first) => Reader::Followed(FollowFramer::new(first, options, from, stop)),
+        }
+    }
+
+    /// Lets go of followed files before this one.
+    fn advance(&mut self, file: usize) {
+        if let Self::Followed(first) = self
+            && first.number < file
+        {
+            *first = first.advance(file);
+        }
+    }
+
+    fn part(&self, file: usize) -> Option<&str> {
+        match self {
+            Self::Files(files) => files.get(file).map(InputFile::part),
+            Self::Followed(first) => first.followed.path.to_str(),
+        }
+    }
+}
+
+impl Reader {
+    fn next_chunk(&mut self) -> Result<Next, BrokerError> {
+        match self {
+            Self::Files(framer) => Ok(framer.next_chunk()?.map_or(Next::End, Next::Chunk)),
+            Self::Followed(framer) => framer.next_chunk(),
+        }
+    }
+}
+
 /// A reading that several streams may share.
 pub(crate) struct SharedReading {
-    files: Arc<[InputFile]>,
     options: FramerOptions,
     state: Mutex<State>,
 }
 
 struct State {
-    framer: Framer,
+    reader: Reader,
     /// The last chunks read, the first of them number `first`.
     kept: VecDeque<Arc<Chunk>>,
     first: u64,
@@ -35,33 +101,37 @@ struct State {
     wanted: Vec<Option<u64>>,
 }
 
-/// What asking for a chunk yields.
+/// What asking the others for a chunk yields.
 enum Answer {
-    Chunk(Arc<Chunk>),
-    End,
+    Next(Next<Arc<Chunk>>),
     /// It is not kept any more.
     TooLate,
 }
 
 impl SharedReading {
     pub(crate) fn new(
-        files: Arc<[InputFile]>,
+        content: &Content,
         options: FramerOptions,
         from: Spot,
         stop: &Arc<AtomicBool>,
     ) -> Arc<Self> {
-        let framer = Framer::new(Arc::clone(&files), options.clone(), from, true, Arc::clone(stop));
-        let state = State { framer, kept: VecDeque::new(), first: 0, failed: None, wanted: Vec::new() };
-        Arc::new(Self { files, options, state: Mutex::new(state) })
+        let reader = content.reader(&options, from, true, stop);
+        let state = State { reader, kept: VecDeque::new(), first: 0, failed: None, wanted: Vec::new() };
+        Arc::new(Self { options, state: Mutex::new(state) })
     }
 
     /// One more stream that reads along, from the beginning.
-    pub(crate) fn subscribe(self: &Arc<Self>, from: Spot, stop: Arc<AtomicBool>) -> Subscription {
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        content: Content,
+        from: Spot,
+        stop: Arc<AtomicBool>,
+    ) -> Subscription {
         let mut state = self.lock();
         state.wanted.push(Some(0));
         let index = state.wanted.len() - 1;
         drop(state);
-        Subscription { shared: Arc::clone(self), index, number: 0, behind: from, own: None, stop }
+        Subscription { shared: Arc::clone(self), content, index, number: 0, behind: from, own: None, stop }
     }
 
     /// A panic inside the reader leaves it in the middle of something; `Subscription::next` reports that.
@@ -82,9 +152,10 @@ impl SharedReading {
                 if let Some(failed) = &state.failed {
                     return Err(failed.error());
                 }
-                match state.framer.next_chunk() {
-                    Ok(None) => return Ok(Answer::End),
-                    Ok(Some(chunk)) => {
+                match state.reader.next_chunk() {
+                    Ok(Next::End) => return Ok(Answer::Next(Next::End)),
+                    Ok(Next::Later(version)) => return Ok(Answer::Next(Next::Later(version))),
+                    Ok(Next::Chunk(chunk)) => {
                         let chunk = Arc::new(chunk);
                         state.kept.push_back(Arc::clone(&chunk));
                         chunk
@@ -99,7 +170,7 @@ impl SharedReading {
             }
         };
         state.want(index, Some(number + 1));
-        Ok(Answer::Chunk(chunk))
+        Ok(Answer::Next(Next::Chunk(chunk)))
     }
 }
 
@@ -122,45 +193,53 @@ impl State {
 /// One stream's way through a reading.
 pub(crate) struct Subscription {
     shared: Arc<SharedReading>,
+    content: Content,
     index: usize,
     number: u64,
     /// Behind the last chunk it got.
     behind: Spot,
-    /// Its own framer, once it has fallen behind.
-    own: Option<Framer>,
+    /// A reader of its own, once it has fallen behind.
+    own: Option<Reader>,
     stop: Arc<AtomicBool>,
 }
 
 impl Subscription {
-    /// The next chunk; `None` behind the last one.
-    pub(crate) fn next(&mut self) -> Result<Option<Arc<Chunk>>, BrokerError> {
+    /// The next chunk.
+    pub(crate) fn next(&mut self) -> Result<Next<Arc<Chunk>>, BrokerError> {
         if self.own.is_none() {
             match self.shared.chunk(self.index, self.number)? {
-                Answer::Chunk(chunk) => {
-                    self.number += 1;
-                    self.behind = Spot { file: chunk.file, offset: chunk.next };
-                    return Ok(Some(chunk));
+                Answer::Next(next) => {
+                    if let Next::Chunk(chunk) = &next {
+                        self.number += 1;
+                        self.behind = Spot { file: chunk.file, offset: chunk.next };
+                        self.content.advance(chunk.file);
+                    }
+                    return Ok(next);
                 }
-                Answer::End => return Ok(None),
                 Answer::TooLate => {}
             }
         }
         if self.own.is_none() {
             tracing::debug!(
                 target: "watermill",
-                file = self.shared.files.get(self.behind.file).map(InputFile::part),
+                file = self.content.part(self.behind.file),
                 offset = self.behind.offset,
                 "a stream is far behind another one of the same file and reads it by itself from here on"
             );
             self.leave();
         }
         let own = self.own.get_or_insert_with(|| {
-            let shared = &self.shared;
-            let report_before = self.number == 0;
-            let stop = Arc::clone(&self.stop);
-            Framer::new(Arc::clone(&shared.files), shared.options.clone(), self.behind, report_before, stop)
+            self.content.reader(&self.shared.options, self.behind, self.number == 0, &self.stop)
         });
-        Ok(own.next_chunk()?.map(Arc::new))
+        let next = own.next_chunk()?;
+        Ok(match next {
+            Next::Chunk(chunk) => {
+                self.content.advance(chunk.file);
+                Next::Chunk(Arc::new(chunk))
+            }
+            Next::End => Next::End,
+            Next::Later(version) => Next::Later(version),
+        })
     }
 
     fn leave(&self) {
@@ -187,20 +266,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("input");
         std::fs::write(&path, "1\n".repeat(1000)).unwrap();
-        let files = files_of(&Location::new(&path)).unwrap().into();
+        let content = Content::Files(files_of(&Location::new(&path)).unwrap().into());
         let options = FramerOptions { chunk_bytes: 10, record_limit: 100, format: None };
         let stop = Arc::new(AtomicBool::new(false));
-        let shared = SharedReading::new(files, options, Spot::default(), &stop);
-        let mut fast = shared.subscribe(Spot::default(), Arc::clone(&stop));
-        let mut slow = shared.subscribe(Spot::default(), stop);
+        let shared = SharedReading::new(&content, options, Spot::default(), &stop);
+        let mut fast = shared.subscribe(content.clone(), Spot::default(), Arc::clone(&stop));
+        let mut slow = shared.subscribe(content, Spot::default(), stop);
         let mut chunks = 0;
-        while fast.next().unwrap().is_some() {
+        while let Next::Chunk(_) = fast.next().unwrap() {
             chunks += 1;
             assert!(shared.lock().kept.len() <= KEPT);
         }
         assert!(chunks > 2 * KEPT);
         let mut text = Vec::new();
-        while let Some(chunk) = slow.next().unwrap() {
+        while let Next::Chunk(chunk) = slow.next().unwrap() {
             text.extend_from_slice(chunk.text());
         }
         assert!(slow.own.is_some());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use watermill_core::broker::codec::Decode;
 use watermill_core::broker::{Batch, BoxFuture, InputEnd, Offsets, Origin, Places, Source};
 use watermill_core::error::BrokerError;
@@ -13,14 +14,14 @@ use watermill_core::record::StreamRecord;
 
 use crate::decode::{CountedBatch, Decoder};
 use crate::failure::failure;
-use crate::shared::Subscription;
+use crate::shared::{Next, Subscription};
 
 /// How many chunks of a stream are read, decoded or waiting to be taken at once: with half as many, the walk and the jobs wait for each
 /// other now and then.
 const IN_FLIGHT: usize = 6;
 
-/// What a job sends: its place in the order, and what became of its chunk (`None` behind the last one).
-type Outcome<R> = (u64, Result<Option<CountedBatch<R>>, BrokerError>);
+/// What a job sends: its place in the order, and what became of its chunk.
+type Outcome<R> = (u64, Result<Next<CountedBatch<R>>, BrokerError>);
 
 /// A source of records from files.
 pub(crate) struct FileSource<R, C> {
@@ -40,7 +41,16 @@ pub(crate) struct FileSource<R, C> {
     file: usize,
     number: u64,
     size: Option<u64>,
+    /// For a file that is followed.
+    waiting: Option<Waiting>,
     record: PhantomData<fn() -> R>,
+}
+
+/// How a source waits for more of a file that is followed.
+struct Waiting {
+    versions: watch::Receiver<u64>,
+    /// There was nothing more to read in this version of the file.
+    quiet: Option<u64>,
 }
 
 #[derive(PartialEq)]
@@ -71,6 +81,8 @@ pub(crate) struct Beginning {
     pub(crate) stop: Arc<AtomicBool>,
     /// All of it was read by an earlier run.
     pub(crate) ended: Option<Ended>,
+    /// Tells when a followed file has changed.
+    pub(crate) versions: Option<watch::Receiver<u64>>,
 }
 
 /// How an input ended that is not read again.
@@ -84,6 +96,7 @@ pub(crate) struct Ended {
 impl<R: StreamRecord, C: Decode<R>> FileSource<R, C> {
     pub(crate) fn new(decoder: Decoder<C>, from: Beginning) -> Self {
         let (send, receive) = unbounded_channel();
+        let waiting = from.versions.map(|versions| Waiting { versions, quiet: None });
         let work = Work {
             decoder,
             next: Mutex::new((0, from.subscription)),
@@ -102,12 +115,16 @@ impl<R: StreamRecord, C: Decode<R>> FileSource<R, C> {
             file: from.file,
             number: from.number,
             size: from.size,
+            waiting,
             record: PhantomData,
         }
     }
 
     fn start_jobs(&mut self) {
-        while self.started - self.turn < IN_FLIGHT as u64 {
+        // While nothing comes, one at a time looks whether there is something.
+        let idle = self.waiting.as_ref().is_some_and(|waiting| waiting.quiet.is_some());
+        let most = if idle { 1 } else { IN_FLIGHT as u64 };
+        while self.started - self.turn < most {
             self.started += 1;
             let (work, send) = (Arc::clone(&self.work), self.send.clone());
             let job = Job { work, send, ran: false };
@@ -119,12 +136,33 @@ impl<R: StreamRecord, C: Decode<R>> FileSource<R, C> {
     /// What became of the chunk whose turn it is. May be dropped and called again.
     async fn next_outcome(&mut self) -> Result<Option<CountedBatch<R>>, BrokerError> {
         loop {
+            if self.started == self.turn
+                && let Some(waiting) = &mut self.waiting
+                && let Some(quiet) = waiting.quiet
+            {
+                // Dropped here, nothing is lost: no job is under way.
+                let changed = waiting.versions.wait_for(|version| *version != quiet).await.map(drop);
+                changed.map_err(|gone| failure("follow", &self.work.decoder.stream, gone))?;
+            }
             self.start_jobs();
             if let Some(index) = self.early.iter().position(|(place, _)| *place == self.turn) {
                 self.turn += 1;
                 let (_, outcome) = self.early.swap_remove(index);
-                self.start_jobs();
-                return outcome;
+                let quiet = match &outcome {
+                    Ok(Next::Later(version)) => Some(*version),
+                    _ => None,
+                };
+                if let Some(waiting) = &mut self.waiting {
+                    waiting.quiet = quiet;
+                }
+                match outcome? {
+                    Next::Later(_) => continue,
+                    Next::End => return Ok(None),
+                    Next::Chunk(batch) => {
+                        self.start_jobs();
+                        return Ok(Some(batch));
+                    }
+                }
             }
             match self.receive.recv().await {
                 Some((NEVER_RAN, Err(error))) => return Err(error),
@@ -243,14 +281,18 @@ impl<C> Work<C> {
             place = next.0;
             next.0 += 1;
             if self.stop.load(Ordering::Relaxed) {
-                return Ok(None);
+                return Ok(Next::End);
             }
             let chunk = next.1.next()?;
             drop(next);
-            let Some(chunk) = chunk else { return Ok(None) };
+            let chunk = match chunk {
+                Next::Chunk(chunk) => chunk,
+                Next::End => return Ok(Next::End),
+                Next::Later(version) => return Ok(Next::Later(version)),
+            };
             let batch = self.decoder.decode(&chunk, self.expect.load(Ordering::Relaxed));
             self.expect.fetch_max(batch.batch.records.len(), Ordering::Relaxed);
-            Ok(Some(batch))
+            Ok(Next::Chunk(batch))
         }));
         let outcome = result.unwrap_or_else(|panic| {
             let text = panic_text(&*panic);

@@ -12,6 +12,13 @@
 //! crc32 89abcdef
 //! ```
 //!
+//! A file that is followed (`follow`) has `"followed":{"file":{"device":65024,"inode":1234}}` beside `seen`, with `"gone":true` when it was deleted and
+//! everything in it is finished. The `part` of its position is `log.ndjson` for the first file that had the name, and `log.ndjson#2` for the second.
+//!
+//! An output that grows under its name (`append`) has `"piece":{"at":5000,"crc":1234}`: the last piece that was committed begins at byte 5000 of the output, has
+//! `length` bytes, and this CRC-32. It stands at the beginning of the hidden file until it was appended. The state of such an output stays
+//! when the run has ended.
+//!
 //! `seen` lets a restart notice that an input has changed: how much of the file the run had read for good (or all of it, where it is
 //! compressed), the CRC-32 of the first 4 KiB of that, and of the last 4 KiB.
 
@@ -23,8 +30,10 @@ use serde::{Deserialize, Serialize};
 use watermill_core::broker::Position;
 use watermill_core::error::BrokerError;
 
+use crate::appended::Piece;
 use crate::failure::{failure, path_failure};
 use crate::fault::fault_point;
+use crate::rotation::FileId;
 
 /// The layout of the file. Another one is refused.
 const VERSION: u32 = 1;
@@ -53,9 +62,23 @@ pub(crate) struct InputState {
     pub(crate) position: Position,
     /// What its file looked like; `None` for pipes.
     pub(crate) seen: Option<Seen>,
+    /// For a file that is followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) followed: Option<FollowedState>,
     /// The files that were read to their ends before it, with their lengths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) before: Vec<(String, u64)>,
+}
+
+/// What else is known of a file that is followed, and may have another name by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FollowedState {
+    /// What tells it from others, where the system has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<FileId>,
+    /// It was deleted, and all of it is behind the position: it need not be found.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) gone: bool,
 }
 
 /// What one output holds.
@@ -72,10 +95,13 @@ pub(crate) struct OutputState {
     pub(crate) ended: bool,
     /// The EndOfStream mark is among them.
     pub(crate) marked: bool,
+    /// Where the last piece goes that was committed of an output that grows under its name; `length` is that of the piece then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) piece: Option<Piece>,
 }
 
 /// What a file looked like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Seen {
     /// How much of it was looked at.
     pub(crate) length: u64,
@@ -202,11 +228,16 @@ impl Seen {
 
     /// Looks at the first `length` bytes of the file at `path`; at all of it for `None`.
     pub(crate) fn look(path: &Path, length: Option<u64>) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        Self::of(&File::open(path)?, length)
+    }
+
+    /// Looks at the first `length` bytes of an open file.
+    pub(crate) fn of(mut file: &File, length: Option<u64>) -> io::Result<Self> {
         let there = file.metadata()?.len();
         let length = length.unwrap_or(there).min(there);
         let part = length.min(LOOKED_AT);
         let mut bytes = vec![0; usize::try_from(part).unwrap_or(0)];
+        file.seek(SeekFrom::Start(0))?;
         file.read_exact(&mut bytes)?;
         let head = crc32fast::hash(&bytes);
         file.seek(SeekFrom::Start(length - part))?;
@@ -216,7 +247,16 @@ impl Seen {
 
     /// Why the file at `path` is not the one that was seen, if it is not.
     pub(crate) fn difference(&self, path: &Path) -> io::Result<Option<&'static str>> {
-        let now = Self::look(path, Some(self.length))?;
+        self.difference_of(&File::open(path)?)
+    }
+
+    /// Why an open file is not the one that was seen, if it is not.
+    pub(crate) fn difference_of(&self, file: &File) -> io::Result<Option<&'static str>> {
+        let now = match Self::of(file, Some(self.length)) {
+            // It was cut between two looks.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Self::default(),
+            now => now?,
+        };
         Ok(if now.length < self.length {
             Some("it is shorter than what was read of it")
         } else if now.head != self.head {

@@ -127,7 +127,7 @@ fn ended_early(error: &io::Error) -> bool {
 }
 
 /// Which compression the first bytes of a file are the sign of.
-fn compression_of(head: &[u8]) -> Option<&'static str> {
+pub(crate) fn compression_of(head: &[u8]) -> Option<&'static str> {
     match head {
         [0x1f, 0x8b, ..] => Some("gzip"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some("zstd"),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use watermill::json_file::Follow;
 use watermill::prelude::*;
 use watermill::{MillHandle, RunError, RunReport};
 
@@ -113,7 +114,7 @@ impl Settings {
 }
 
 /// The names of all mills, each with the names of its outputs.
-pub const MILLS: [(&str, &[&str]); 12] = [
+pub const MILLS: [(&str, &[&str]); 13] = [
     ("self-join", &["self-join.ndjson"]),
     ("nested-window", &["nested-window.json"]),
     ("nested-within", &["nested-within.ndjson"]),
@@ -126,6 +127,7 @@ pub const MILLS: [(&str, &[&str]); 12] = [
     ("lookup", &["lookup.ndjson"]),
     ("skip", &["skip.ndjson"]),
     ("letters", &["letters/saw.ndjson", "letters/letters.ndjson"]),
+    ("append", &["append/saw.ndjson", "append/odd.json"]),
 ];
 
 /// The outputs of a mill.
@@ -134,8 +136,12 @@ pub const MILLS: [(&str, &[&str]); 12] = [
 /// When there is no such mill.
 #[must_use]
 pub fn outputs_of(mill: &str) -> &'static [&'static str] {
-    MILLS.iter().find(|(name, _)| *name == mill).expect("there is no such mill").1
+    MILLS.iter().chain(&FOLLOWING).find(|(name, _)| *name == mill).expect("there is no such mill").1
 }
+
+/// The mills that follow `log.ndjson` and `other.ndjson`, or what the first of them writes, and their outputs.
+pub const FOLLOWING: [(&str, &[&str]); 2] =
+    [("follow-join", &["follow-join.ndjson"]), ("follow-chain", &["follow-chain.ndjson"])];
 
 type Failed = String;
 
@@ -336,8 +342,56 @@ pub fn start(name: &str, directory: &Path, settings: &Settings) -> Result<MillHa
                 .write::<DeadLetter>(out(1));
             settings.commits(mill).start(broker)
         }
+        "append" => {
+            // One output grows under its name, the other one appears in the end.
+            let function = move |a: &A, odd: &mut Out<Odd>| -> Result<Saw, Failed> {
+                own.call(a.id)?;
+                if a.id % 2 == 1 {
+                    odd.push(Odd { id: a.id });
+                }
+                Ok(Saw::of(vec![a.id]))
+            };
+            let broker = broker.read::<A>(at("a.ndjson")).write::<Saw>(out(0)).append().write::<Odd>(out(1));
+            settings.commits(Mill::new(function)).start(broker)
+        }
+        "follow-join" => {
+            let function = move |a: &A, again: &Joined<A, Again>, b: &Joined<A, B>| -> Result<Saw, Failed> {
+                own.call(a.id)?;
+                let later = again[a].iter().map(|again| again.id);
+                Ok(Saw::of([a.id].into_iter().chain(later).chain(b[a].iter().map(|b| b.id)).collect()))
+            };
+            let mill = Mill::new(function)
+                .join(JoinWith::new(A::fields().time + 3, Again::fields().time).left())
+                .join(JoinWith::new(A::fields().time, B::fields().time).left());
+            let broker = broker
+                .read::<A>(at("log.ndjson"))
+                .follow_with(often())
+                .read::<Again>(at("log.ndjson"))
+                .follow_with(often())
+                .read::<B>(at("other.ndjson"))
+                .follow_with(often())
+                .write::<Saw>(out(0))
+                .append();
+            settings.commits(mill).start(broker)
+        }
+        "follow-chain" => {
+            let function = move |saw: &Saw| -> Result<Saw, Failed> {
+                own.call(saw.ids[0])?;
+                Ok(saw.clone())
+            };
+            let broker = broker
+                .read::<Saw>(at("out").join("follow-join.ndjson"))
+                .follow_with(often())
+                .write::<Saw>(out(0))
+                .append();
+            settings.commits(Mill::new(function)).start(broker)
+        }
         other => panic!("there is no mill {other}"),
     }
+}
+
+fn often() -> Follow {
+    Follow::new().every(Duration::from_millis(1))
 }
 
 /// Where the outputs of `two-outputs` end: at two fifths and four fifths of the input.

@@ -96,6 +96,18 @@ pub fn outputs(mill: &str, streams: &Streams) -> Option<Vec<Vec<u8>>> {
             };
             in_lines(a.iter().map(one).collect())
         }
+        "append" => {
+            let odd = a.iter().filter(|row| row.0 % 2 == 1);
+            let odd: Vec<_> = odd.map(|row| serde_json::to_string(&Odd { id: row.0 }).unwrap()).collect();
+            vec![lines(&saw(a.iter().map(|row| vec![row.0]).collect())), array(&odd)]
+        }
+        "follow-join" | "follow-chain" => {
+            let one = |l: &(i64, i64, i64)| {
+                let again = a.iter().filter(|r| r.1 == l.1 + 3).map(|r| r.0);
+                [l.0].into_iter().chain(again).chain(b.iter().filter(|r| r.1 == l.1).map(|r| r.0)).collect()
+            };
+            in_lines(a.iter().map(one).collect())
+        }
         "skip" => in_lines(a.iter().map(|row| vec![row.0]).collect()),
         "letters" => {
             let one = |l: &(i64, i64, i64)| {

@@ -1,0 +1,329 @@
+//! The files that have one name, one after the other, as they are followed.
+//!
+//! Each of them is a [`Generation`], which stays open as long as somebody reads it or a commit speaks of it, and knows the one behind it.
+//! All streams of a run that follow the same path share them. They are numbered from 1 on, and the number is part of how positions
+//! and messages call a file: `log.ndjson`, then `log.ndjson#2`. Before the first one stands number 0, which holds nothing.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use watermill_core::broker::{Origin, Position};
+use watermill_core::error::BrokerError;
+
+use crate::failure::path_failure;
+use crate::follow::Follow;
+use crate::rotation::{Beside, FileId, Known, find, is_deleted, next_of, open_regular};
+use crate::state_file::{FollowedState, Seen};
+use crate::watcher::Watcher;
+
+/// How much of a file is looked at of which nothing was read.
+const HEAD: u64 = 4096;
+
+/// A path that is followed.
+pub(crate) struct Followed {
+    pub(crate) path: PathBuf,
+    /// The path as it was declared.
+    shown: String,
+    pub(crate) options: Follow,
+    pub(crate) watcher: Watcher,
+    /// The generation behind all others. It outlives nobody who needs it.
+    newest: Arc<Mutex<Weak<Generation>>>,
+    /// Generations that an earlier run had come to, in their order.
+    known: Mutex<Vec<Weak<Generation>>>,
+}
+
+/// One of the files that have, or had, the name.
+pub(crate) struct Generation {
+    pub(crate) followed: Arc<Followed>,
+    pub(crate) number: usize,
+    pub(crate) origin: Arc<Origin>,
+    text: Option<Mutex<GrowingText>>,
+    next: OnceLock<Arc<Generation>>,
+}
+
+/// The text of a file that others write to.
+struct GrowingText {
+    file: File,
+    known: Known,
+    /// What stood beside it when it was new.
+    before: Beside,
+    /// It was cut, and what was not read is gone.
+    lost: bool,
+}
+
+/// What reading yields.
+pub(crate) enum Got {
+    Bytes(usize),
+    /// There is no more by now.
+    Nothing,
+    /// There will be no more: the file was cut below what was read.
+    Lost,
+}
+
+impl Followed {
+    pub(crate) fn new(path: PathBuf, shown: String, options: Follow) -> Result<Arc<Self>, BrokerError> {
+        let newest = Arc::new(Mutex::new(Weak::<Generation>::new()));
+        let also = Arc::clone(&newest);
+        let watcher = Watcher::start(&path, options.every, move || {
+            let newest = also.lock().unwrap_or_else(PoisonError::into_inner).upgrade()?;
+            newest.text().map(|text| text.file.metadata())
+        })
+        .map_err(|cause| path_failure("follow", &path, cause))?;
+        let known = Mutex::default();
+        Ok(Arc::new(Self { path, shown, options, watcher, newest, known }))
+    }
+
+    /// What stands before the first file.
+    pub(crate) fn root(self: &Arc<Self>) -> Arc<Generation> {
+        self.generation(0, None)
+    }
+
+    /// How positions call the file with this number.
+    pub(crate) fn part(&self, number: usize) -> String {
+        if number <= 1 { self.shown.clone() } else { format!("{}#{number}", self.shown) }
+    }
+
+    /// The number of the file that a position is in; 0 for the beginning.
+    pub(crate) fn number_of(&self, part: &str) -> usize {
+        // The directory may be called otherwise now.
+        let name = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+        let (part, own) = (name(part), name(&self.shown));
+        let number = part.strip_prefix(&own).and_then(|rest| rest.strip_prefix('#')?.parse().ok());
+        number.unwrap_or(usize::from(!part.is_empty()))
+    }
+
+    fn generation(self: &Arc<Self>, number: usize, text: Option<GrowingText>) -> Arc<Generation> {
+        let origin = Arc::new(Origin::File { path: self.part(number) });
+        let text = text.map(Mutex::new);
+        Arc::new(Generation { followed: Arc::clone(self), number, origin, text, next: OnceLock::new() })
+    }
+
+    pub(crate) fn failed(&self, cause: io::Error) -> BrokerError {
+        path_failure("follow", &self.path, cause)
+    }
+
+    /// Finds the file that an earlier run had stopped in; `None` when it is not there any more.
+    pub(crate) fn take_up(
+        self: &Arc<Self>,
+        position: &Position,
+        seen: Option<Seen>,
+        state: Option<FollowedState>,
+    ) -> Result<Option<Arc<Generation>>, BrokerError> {
+        let number = self.number_of(&position.part);
+        let Some(seen) = seen.filter(|_| number > 0) else { return Ok(Some(self.root())) };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Several streams of one run speak of the same files.
+        let same = known.iter().filter_map(Weak::upgrade).find(|other| other.number == number);
+        if let Some(same) = same {
+            let fits = same.text().is_none_or(|mut text| {
+                let fits = seen.difference_of(&text.file).is_ok_and(|difference| difference.is_none());
+                if fits && seen.length > text.known.seen.length {
+                    text.known.seen = seen;
+                }
+                fits
+            });
+            return Ok(Some(same).filter(|_| fits));
+        }
+        let wanted = Known { id: state.and_then(|state| state.file), seen };
+        let long_enough = |file: &File| file.metadata().is_ok_and(|meta| meta.len() >= position.next);
+        let before = Beside::default();
+        let found = find(&self.path, &wanted, &before).filter(long_enough).or_else(|| {
+            // Nothing of it was finished: it may have been mended, or begun anew.
+            let any = Known { seen: Seen::default(), ..wanted };
+            if position.next == 0 { find(&self.path, &any, &before) } else { None }
+        });
+        let text = match found {
+            Some(file) => GrowingText::of(file, Seen::default()).map_err(|cause| self.failed(cause))?,
+            // All of it was read, and it could not be found by anybody any more.
+            None if state.is_some_and(|state| state.gone) => {
+                return Ok(Some(self.generation(number, None)));
+            }
+            None if self.options.accept_gaps => {
+                tracing::warn!(
+                    target: "watermill",
+                    path = %self.path.display(),
+                    offset = position.next,
+                    "the file that the last run was reading is not there any more; going on without what it had not read of it"
+                );
+                return Ok(Some(self.generation(number, None)));
+            }
+            None => return Ok(None),
+        };
+        let found =
+            self.generation(number, Some(GrowingText { known: Known { seen, ..text.known }, ..text }));
+        known.push(Arc::downgrade(&found));
+        known.sort_by_key(|other| other.upgrade().map_or(0, |other| other.number));
+        self.watch(&found);
+        Ok(Some(found))
+    }
+
+    /// The watcher looks at the last one.
+    fn watch(&self, generation: &Arc<Generation>) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.upgrade().is_none_or(|newest| newest.number < generation.number) {
+            *newest = Arc::downgrade(generation);
+        }
+    }
+}
+
+impl GrowingText {
+    fn of(file: File, seen: Seen) -> io::Result<Self> {
+        let id = FileId::of(&file.metadata()?);
+        Ok(Self { file, known: Known { id, seen }, before: Beside::default(), lost: false })
+    }
+
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.file.seek(SeekFrom::Start(offset))?;
+        loop {
+            match self.file.read(into) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Generation {
+    fn text(&self) -> Option<MutexGuard<'_, GrowingText>> {
+        self.text.as_ref().map(|text| text.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads on at `offset`. What was read before is compared with what stands there now, *afterwards*: so what is given away was in the
+    /// file before anybody cut it.
+    pub(crate) fn read(&self, offset: u64, into: &mut [u8]) -> io::Result<Got> {
+        let Some(mut text) = self.text() else { return Ok(Got::Nothing) };
+        while !text.lost {
+            let count = text.read_at(offset, into)?;
+            let end = offset + count as u64;
+            let mut seen = text.known.seen;
+            if end > seen.length {
+                match Seen::of(&text.file, Some(end)) {
+                    Ok(longer) if longer.length == end => seen = longer,
+                    Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+                    // It was cut between two looks.
+                    _ => continue,
+                }
+            }
+            if let Some(difference) = text.known.seen.difference_of(&text.file)? {
+                self.was_cut(&mut text, difference, offset)?;
+                continue;
+            }
+            text.known.seen = seen;
+            return Ok(if count == 0 { Got::Nothing } else { Got::Bytes(count) });
+        }
+        Ok(Got::Lost)
+    }
+
+    /// Looks for a copy of what the file was.
+    fn was_cut(&self, text: &mut GrowingText, difference: &str, offset: u64) -> io::Result<()> {
+        let path = &self.followed.path;
+        let Known { seen, .. } = text.known;
+        match find(path, &Known { id: None, seen }, &text.before) {
+            Some(copy) => {
+                tracing::warn!(
+                    target: "watermill",
+                    path = %path.display(),
+                    offset,
+                    "a followed file was cut ({difference}); the rest of it is read from the copy beside it"
+                );
+                let GrowingText { file, known, .. } = GrowingText::of(copy, seen)?;
+                (text.file, text.known) = (file, known);
+            }
+            None => {
+                tracing::warn!(
+                    target: "watermill",
+                    path = %path.display(),
+                    offset,
+                    "a followed file was cut ({difference}), and no copy of it was found beside it: what had been written and not read is lost; it is read anew from its beginning"
+                );
+                text.lost = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file behind this one, once there is one.
+    pub(crate) fn next(&self) -> Result<Option<Arc<Generation>>, BrokerError> {
+        if let Some(next) = self.next.get() {
+            return Ok(Some(Arc::clone(next)));
+        }
+        let followed = &self.followed;
+        // Whoever comes first finds it for all.
+        let known = followed.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = self.next.get() {
+            return Ok(Some(Arc::clone(next)));
+        }
+        let later = known.iter().filter_map(Weak::upgrade).find(|other| other.number == self.number + 1);
+        let next = match later {
+            Some(next) => next,
+            None => {
+                let file = self.find_next().map_err(|cause| followed.failed(cause))?;
+                let Some(file) = file else { return Ok(None) };
+                let text = GrowingText::of(file, Seen::default()).map_err(|cause| followed.failed(cause))?;
+                let text = GrowingText { before: Beside::now(&followed.path, &text.file), ..text };
+                followed.generation(self.number + 1, Some(text))
+            }
+        };
+        followed.watch(&next);
+        tracing::debug!(target: "watermill", part = followed.part(next.number), "a file to be followed is there");
+        Ok(Some(Arc::clone(self.next.get_or_init(|| next))))
+    }
+
+    fn find_next(&self) -> io::Result<Option<File>> {
+        let path = &self.followed.path;
+        match self.text() {
+            Some(text) if !text.lost => next_of(path, &text.known),
+            // There is nothing to wait for in the one at hand.
+            _ => match open_regular(path) {
+                Ok(file) => Ok(Some(file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// What a commit has to know of it, for a position in it.
+    pub(crate) fn state(&self, next: u64) -> io::Result<Option<(Seen, FollowedState)>> {
+        let Some(text) = self.text() else { return Ok(None) };
+        let meta = text.file.metadata()?;
+        let gone = is_deleted(&meta) && next >= meta.len();
+        let state = FollowedState { file: text.known.id, gone };
+        let known = text.known.seen;
+        // As much of it as is behind the position, so that what stands there can be mended. The beginning alone has nothing
+        // behind it to be known by.
+        let upto = match (next, known.length) {
+            (0, 0) => Some(HEAD),
+            (next, length) => Some(next).filter(|next| (1..length).contains(next)),
+        };
+        let seen = match upto.filter(|_| !text.lost).map(|upto| Seen::of(&text.file, Some(upto))) {
+            Some(Ok(seen)) => seen,
+            Some(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            _ => known,
+        };
+        let unchanged = known.difference_of(&text.file)?.is_none();
+        Ok(Some((if unchanged { seen } else { known }, state)))
+    }
+
+    /// Goes on to the generation with this number, if that is known.
+    pub(crate) fn advance(self: &Arc<Self>, number: usize) -> Arc<Self> {
+        let mut found = self;
+        while found.number < number
+            && let Some(next) = found.next.get()
+        {
+            found = next;
+        }
+        Arc::clone(found)
+    }
+}
+
+impl Drop for Generation {
+    /// A chain of many is not to be dropped by recursion.
+    fn drop(&mut self) {
+        let mut next = self.next.take();
+        while let Some(mut generation) = next.and_then(Arc::into_inner) {
+            next = generation.next.take();
+        }
+    }
+}
