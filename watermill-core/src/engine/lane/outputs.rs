@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::settings::{elapsed, later};
-use super::{FLUSH_AT, LaneRun, Since};
+use super::{FLUSH_AT, LaneRun};
 use crate::broker::{Checkpoint, Position};
 use crate::error::{BoxError, RunError};
 use crate::function::{AnyOutlet, AnyStage, OutRef, Slot, Stage};
