@@ -14,10 +14,10 @@ use crate::letter::DeadLetter;
 use crate::plan::Plan;
 use crate::policy::OnBad;
 use crate::retry::Then;
-use crate::window::AnyWindow;
+use crate::window::OpenWindow;
 
 /// The window of a lane, and the check of its key, a `Box<dyn RoleCheck<M>>`.
-pub(crate) type OpenWindow = (Box<dyn AnyWindow>, Option<Box<dyn Any + Send>>);
+pub(crate) type LaneWindow = (OpenWindow, Option<Box<dyn Any + Send>>);
 
 /// What all lanes of a mill share.
 pub(crate) struct Assembly<'a> {
@@ -42,7 +42,7 @@ impl<'a> Assembly<'a> {
         from: &[Option<Position>],
         sinks: Vec<AnySink>,
         committer: Box<dyn Committer>,
-        window: Option<OpenWindow>,
+        window: Option<LaneWindow>,
         steering: &Arc<Control>,
     ) -> Option<LaneRun<'a>> {
         let plan = self.plan;

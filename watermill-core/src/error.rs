@@ -146,7 +146,7 @@ pub enum BadCause {
     },
     /// The key is lower than the one before it.
     #[error(
-        "the key `{expression}` goes down, from {previous} to {key}; joins need streams whose keys never go down: sort the stream, or leave such records out with `on_bad`"
+        "the key `{expression}` goes down, from {previous} to {key}; joins and windows of time need keys that never go down: sort the stream, or leave such records out with `on_bad`"
     )]
     KeyWentDown {
         /// The key expression.

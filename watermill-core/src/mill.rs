@@ -27,7 +27,7 @@ use crate::plan::Plan;
 use crate::policy::OnBad;
 use crate::record::{RecordType, StreamRecord};
 use crate::report::RunReport;
-use crate::window::Window;
+use crate::window::{IntoWindow, Window};
 
 /// More matches for one record than this are an error, unless [`Mill::max_group`] says otherwise.
 ///
@@ -249,14 +249,15 @@ impl<M: StreamRecord> Mill<M> {
     /// # Ok::<(), watermill::RunError>(())
     /// ```
     #[must_use]
-    pub fn window(mut self, window: Window<M>) -> Self {
+    pub fn window(mut self, window: impl IntoWindow<M>) -> Self {
+        let mut window = window.into_window();
         if self.window.is_some() {
             self.mistakes.push(Mistake::new(
                 "the mill has two windows",
                 "leave out one of the two `.window(..)` calls",
             ));
         }
-        self.mistakes.extend(window.mistake.clone());
+        self.mistakes.append(&mut window.mistakes);
         self.window = Some(window);
         self
     }

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use super::ahead::Run;
 use super::span::Span;
+use crate::lined::Lined;
 
 /// What looking for matches came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,10 @@ pub(crate) trait AnyEdge: Send {
     );
     /// Ends a series of [`AnyEdge::fill_below`].
     fn finish(&self, slot: &mut dyn Any, part: usize);
+    /// The groups of masters, as what stands in a line.
+    fn lined<'s>(&self, slot: &'s mut dyn Any, part: usize) -> Option<&'s mut dyn Lined>;
+    /// Keeps some of the groups that [`AnyEdge::fill_below`] has added.
+    fn retain(&self, slot: &mut dyn Any, part: usize, keep: &[bool]);
     /// Empties the slot.
     fn clear(&self, slot: &mut dyn Any, part: usize);
     /// The left record's key, for messages.

@@ -22,6 +22,7 @@ use super::span::Span;
 use super::tape::{Tape, advance, find};
 use crate::joined::Joined;
 use crate::key::{KeyExpr, KeyValue};
+use crate::lined::Lined;
 use crate::record::StreamRecord;
 
 /// How many rows of a table with one key are looked through rather than looked up.
@@ -466,6 +467,16 @@ where
     fn finish(&self, slot: &mut dyn Any, part: usize) {
         if let Some(joined) = slot.downcast_mut::<Joined<L, R>>() {
             joined.part(part).finish();
+        }
+    }
+
+    fn lined<'s>(&self, slot: &'s mut dyn Any, part: usize) -> Option<&'s mut dyn Lined> {
+        Some(slot.downcast_mut::<Joined<L, R>>()?.part(part))
+    }
+
+    fn retain(&self, slot: &mut dyn Any, part: usize, keep: &[bool]) {
+        if let Some(joined) = slot.downcast_mut::<Joined<L, R>>() {
+            joined.part(part).retain(keep);
         }
     }
 

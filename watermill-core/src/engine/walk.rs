@@ -6,14 +6,16 @@ use std::time::SystemTime;
 use super::ahead::{Ahead, Run};
 use super::any_edge::{AnyEdge, Seek};
 use super::bookmark::Bookmark;
+use super::buffer::Buffer;
 use super::keep::Keep;
 use super::lane::FLUSH_AT;
 use super::marks::Marks;
 use super::node::AnyNode;
 use super::span::{Span, SpanTable};
+use super::windowed::WindowState;
 use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
 use crate::function::{CallResult, ParamKind, RecordMeta, Stage};
-use crate::window::{AnyWindow, CloseReason};
+use crate::window::OpenWindow;
 
 /// One stream of the tree.
 pub(crate) struct WalkNode {
@@ -159,6 +161,7 @@ pub(crate) struct Walk {
     pub(crate) edges: Vec<WalkEdge>,
     pub(crate) limits: Limits,
     pub(super) window: Option<WindowState>,
+    pub(super) buffer: Buffer,
     /// The parameters that are `&Meta<M>`.
     pub(super) meta: Vec<usize>,
     /// The parameters that are `&WindowInfo`.
@@ -176,16 +179,6 @@ pub(crate) struct Walk {
     pub(super) now: SystemTime,
 }
 
-pub(super) struct WindowState {
-    pub(super) rule: Box<dyn AnyWindow>,
-    /// How many masters are in the open window.
-    pub(super) count: usize,
-    /// The masters in the stage belong to a call that was made.
-    pub(super) called: bool,
-    /// How many windows there were before.
-    pub(super) index: u64,
-}
-
 /// Bounds on what a walk may hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -200,7 +193,7 @@ impl Walk {
         nodes: Vec<WalkNode>,
         edges: Vec<WalkEdge>,
         params: &[ParamKind],
-        window: Option<Box<dyn AnyWindow>>,
+        window: Option<OpenWindow>,
         limits: Limits,
     ) -> Self {
         let places = |wanted: fn(&ParamKind) -> bool| {
@@ -209,12 +202,14 @@ impl Walk {
         let deep = edges.iter().any(|edge| edge.left != 0);
         let inner = edges.len() == 1 && edges.iter().all(|edge| edge.keep == Keep::Inner);
         let plain = inner && window.is_none() && matches!(params, [ParamKind::Joined { .. }]);
-        let window = window.map(|rule| WindowState { rule, count: 0, called: false, index: 0 });
+        let window = window.map(WindowState::new);
+        let buffer = Buffer::new(edges.len());
         Self {
             nodes,
             edges,
             limits,
             window,
+            buffer,
             meta: places(|kind| matches!(kind, ParamKind::Meta { .. })),
             info: places(|kind| matches!(kind, ParamKind::WindowInfo)),
             masters: None,
@@ -245,15 +240,23 @@ impl Walk {
         }
     }
 
+    /// Masters are in a window that is not closed yet.
+    pub(super) fn in_window(&self) -> bool {
+        self.window.as_ref().is_some_and(|window| window.count > 0)
+    }
+
     /// Tells the time: before the first step, after every wait, and now and then between calls.
     pub(crate) fn set_now(&mut self, now: SystemTime) {
         self.now = now;
+        if let Some(window) = &mut self.window {
+            window.set_now(now, self.nodes[0].node.end());
+        }
     }
 
     /// When the walk wants to be called again at the latest, if no record of the stream at `node`, which it waits for, comes
     /// before.
     pub(crate) fn deadline(&self, _node: usize) -> Option<SystemTime> {
-        None
+        self.window.as_ref()?.deadline(&self.buffer.masters)
     }
 
     /// Prepares the next call in `stage`, or makes some itself, but not more than `most`.
@@ -301,46 +304,8 @@ impl Walk {
         }
     }
 
-    fn step_window(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
-        if self.window.as_ref().is_some_and(|window| window.called) {
-            self.clear(stage);
-            self.reset_window();
-        }
-        loop {
-            let found = self.find_master()?;
-            let Some(window) = &mut self.window else { return Ok(Step::Done(WalkEnd::MasterEnded)) };
-            match found {
-                Found::Master(position) => {
-                    let tape = self.nodes[0].node.tape();
-                    if window.count > 0 && window.rule.closes_before(tape, position) {
-                        let reason = window.rule.reason();
-                        return Ok(self.close_window(stage, reason));
-                    }
-                    if window.count == 0 {
-                        self.hold_back();
-                    }
-                    self.fill_window(stage, position);
-                    self.next = position + 1;
-                    if let Some(window) = &self.window
-                        && window.rule.is_full(window.count)
-                    {
-                        let reason = window.rule.reason();
-                        return Ok(self.close_window(stage, reason));
-                    }
-                }
-                Found::Need(node) => return self.need(node),
-                Found::Enough => return Ok(Step::Done(WalkEnd::Enough)),
-                Found::Done(end) if window.count == 0 => {
-                    self.done = Some(end);
-                    return Ok(Step::Done(end));
-                }
-                Found::Done(_) => return Ok(self.close_window(stage, CloseReason::EndOfStream)),
-            }
-        }
-    }
-
     /// The next master that its joins keep.
-    fn find_master(&mut self) -> Result<Found, RunError> {
+    pub(super) fn find_master(&mut self) -> Result<Found, RunError> {
         if let Some(end) = self.done {
             return Ok(Found::Done(end));
         }
@@ -488,7 +453,7 @@ impl Walk {
     }
 
     /// Lets go of what is not needed any more, and says what is.
-    fn need(&mut self, node: usize) -> Result<Step, RunError> {
+    pub(super) fn need(&mut self, node: usize) -> Result<Step, RunError> {
         self.release();
         if self.nodes[node].node.is_broken()
             && let Some(fault) = self.nodes[node].node.take_fault()
@@ -512,14 +477,16 @@ impl Walk {
     /// The record that the call being made is for: the first one of a window.
     pub(crate) fn call_record(&self) -> RecordPlace {
         let master = &self.nodes[0];
-        let of_window = master.window_start.as_ref().and_then(Bookmark::place);
-        of_window.unwrap_or_else(|| master.node.place(self.next.saturating_sub(1)))
+        match self.window.as_ref().and_then(|window| window.call_place.as_ref()) {
+            Some(place) => place.clone(),
+            None => master.node.place(self.next.saturating_sub(1)),
+        }
     }
 
     /// Where the masters of the call being made stand: the first one of a window.
     pub(crate) fn call_place(&self) -> (u64, String) {
         let master = &self.nodes[0];
-        if let Some(place) = master.window_start.as_ref().and_then(Bookmark::place) {
+        if let Some(place) = self.window.as_ref().and_then(|window| window.call_place.as_ref()) {
             return (self.next, format!("`{}`, {place}", master.stream));
         }
         let position = self.next.saturating_sub(1);
@@ -527,7 +494,7 @@ impl Walk {
     }
 }
 
-enum Found {
+pub(super) enum Found {
     Master(u64),
     Enough,
     Need(usize),
