@@ -8,6 +8,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -84,6 +85,7 @@ pub struct Mill<M> {
     window: Option<Window<M>>,
     injected: Injections,
     on_bad: HashMap<TypeId, OnBad>,
+    eos_after: HashMap<TypeId, Duration>,
     limits: Limits,
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -199,6 +201,7 @@ impl<M: StreamRecord> Mill<M> {
             window: None,
             injected: Injections::default(),
             on_bad: HashMap::new(),
+            eos_after: HashMap::new(),
             limits: Limits { max_group: DEFAULT_MAX_GROUP, budget: DEFAULT_MEMORY_BUDGET, masters: u64::MAX },
             settings: Settings::default(),
             clock: Arc::new(SystemClock::new()),

@@ -9,8 +9,8 @@ use crate::lined::Lined;
 /// What looking for matches came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seek {
-    /// More of the right stream must be read before the matches are known.
-    Need,
+    /// More of the right stream must be read before the matches are known; those that are there stand below this position.
+    Need(u64),
     /// The left record has no key: it matches nothing.
     NoKey,
     /// The right records whose keys are in range all stand below this position.

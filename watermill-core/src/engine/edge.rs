@@ -91,7 +91,7 @@ where
     fn seek_typed<'t>(&'t mut self, left: &'t Tape<L>, right: &'t Tape<R>, position: u64) -> Seek {
         if let Matching::Lookup = self.matching {
             self.high = right.end();
-            return if right.ended().is_some() { Seek::Below(self.high) } else { Seek::Need };
+            return if right.ended().is_some() { Seek::Below(self.high) } else { Seek::Need(self.high) };
         }
         let Some(record) = left.get(position) else { return Seek::NoKey };
         let Ok(Some(key)) = key_of(&*self.left_key, record) else { return Seek::NoKey };
@@ -164,7 +164,7 @@ where
             false if self.unique && self.intake.on && matches!(self.matching, Matching::Equal) => {
                 Seek::Perhaps(high)
             }
-            false => Seek::Need,
+            false => Seek::Need(high),
         }
     }
 

@@ -51,6 +51,8 @@ pub(crate) trait AnyNode: Send {
     fn ended(&self) -> bool;
     /// The stream ended with its mark.
     fn marked(&self) -> bool;
+    /// The stream is taken to have ended behind what was read.
+    fn end_here(&mut self);
     /// Reads a batch. Dropping the future loses nothing.
     fn load(&mut self) -> BoxFuture<'_, Result<Loaded, RunError>>;
     /// A bad record, or one whose key panics, stands behind the last one on the tape, so nothing more is read.
@@ -364,6 +366,10 @@ impl<R: StreamRecord> AnyNode for Node<R> {
 
     fn marked(&self) -> bool {
         self.marked
+    }
+
+    fn end_here(&mut self) {
+        self.tape.set_ended(InputEnd::Exhausted);
     }
 
     fn load(&mut self) -> BoxFuture<'_, Result<Loaded, RunError>> {

@@ -11,6 +11,7 @@ use super::keep::Keep;
 use super::lane::FLUSH_AT;
 use super::marks::Marks;
 use super::node::AnyNode;
+use super::silence::Silence;
 use super::span::{Span, SpanTable};
 use super::windowed::WindowState;
 use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
@@ -36,10 +37,16 @@ pub(crate) struct WalkNode {
     pub(super) floor: Option<(u64, Bookmark)>,
     /// How many records were marked for the open window, whose call is not made yet.
     pub(super) marked_before: u64,
+    pub(super) silence: Silence,
 }
 
 impl WalkNode {
-    pub(crate) fn new(node: Box<dyn AnyNode>, stream: String, parent: Option<usize>) -> Self {
+    pub(crate) fn new(
+        node: Box<dyn AnyNode>,
+        stream: String,
+        parent: Option<usize>,
+        silence: Silence,
+    ) -> Self {
         Self {
             node,
             stream,
@@ -51,6 +58,7 @@ impl WalkNode {
             window_start: None,
             floor: None,
             marked_before: 0,
+            silence,
         }
     }
 }
@@ -173,6 +181,8 @@ pub(crate) struct Walk {
     pub(super) done: Option<WalkEnd>,
     /// There are joins below those of the master.
     pub(super) deep: bool,
+    /// Some stream ends after a time of silence.
+    ends_silent: bool,
     /// The function takes one master and one inner join, so that calls can be made many at a time.
     plain: bool,
     /// The time, as the lane saw it last: whenever it has waited, and now and then between calls.
@@ -204,6 +214,7 @@ impl Walk {
         let plain = inner && window.is_none() && matches!(params, [ParamKind::Joined { .. }]);
         let window = window.map(WindowState::new);
         let buffer = Buffer::new(edges.len());
+        let ends_silent = nodes.iter().any(|node| node.silence.ends());
         Self {
             nodes,
             edges,
@@ -216,6 +227,7 @@ impl Walk {
             next: 0,
             done: None,
             deep,
+            ends_silent,
             plain,
             now: SystemTime::UNIX_EPOCH,
         }
@@ -255,12 +267,19 @@ impl Walk {
 
     /// When the walk wants to be called again at the latest, if no record of the stream at `node`, which it waits for, comes
     /// before.
-    pub(crate) fn deadline(&self, _node: usize) -> Option<SystemTime> {
-        self.window.as_ref()?.deadline(&self.buffer.masters)
+    pub(crate) fn deadline(&self, node: usize) -> Option<SystemTime> {
+        let window = self.window.as_ref().and_then(|window| window.deadline(&self.buffer.masters));
+        match (window, self.silence_ends(node)) {
+            (Some(window), Some(silence)) => Some(window.min(silence)),
+            (window, silence) => window.or(silence),
+        }
     }
 
     /// Prepares the next call in `stage`, or makes some itself, but not more than `most`.
     pub(crate) fn step(&mut self, stage: &mut dyn Stage, most: u32) -> Result<Step, RunError> {
+        if self.ends_silent {
+            self.end_silent();
+        }
         if self.window.is_some() { self.step_window(stage) } else { self.step_single(stage, most) }
     }
 
@@ -365,7 +384,7 @@ impl Walk {
         let (left, right) = (edge.left, edge.right);
         edge.ahead.begin(position);
         let seek = edge.edge.seek(self.nodes[left].node.tape(), self.nodes[right].node.tape(), position);
-        let (high, sure) = match seek {
+        let (high, mut sure) = match seek {
             Seek::Below(high) => (high, true),
             Seek::Perhaps(high) => (high, false),
             Seek::NoKey => {
@@ -375,9 +394,12 @@ impl Walk {
                 span.floor = floor;
                 return Ok(false);
             }
-            Seek::Need => {
+            Seek::Need(high) => {
                 self.check_group(index, position, self.edges[index].edge.reached())?;
-                return Err(Blocked::Need(right));
+                if !self.goes_on_without(index, position) {
+                    return Err(Blocked::Need(right));
+                }
+                (high, true)
             }
         };
         if self.edges[index].edge.takes_in() {
@@ -395,8 +417,14 @@ impl Walk {
         edge.edge.select(left_tape, right_tape, position, span);
         let len = span.len();
         if len == 0 && !sure {
-            return Err(Blocked::Need(right));
+            sure = self.goes_on_without(index, position);
+            if !sure {
+                return Err(Blocked::Need(right));
+            }
         }
+        let edge = &mut self.edges[index];
+        let (left_tape, right_tape) = (self.nodes[left].node.tape(), self.nodes[right].node.tape());
+        let span = if left == 0 { edge.spans.only(position) } else { edge.spans.slot(position) };
         edge.edge.look_ahead(left_tape, right_tape, position, edge.ahead.begin(position));
         if edge.edge.breaks_promise(span) {
             let second = span.positions().nth(1).unwrap_or_default();
@@ -455,6 +483,7 @@ impl Walk {
     /// Lets go of what is not needed any more, and says what is.
     pub(super) fn need(&mut self, node: usize) -> Result<Step, RunError> {
         self.release();
+        self.begin_wait(node);
         if self.nodes[node].node.is_broken()
             && let Some(fault) = self.nodes[node].node.take_fault()
         {

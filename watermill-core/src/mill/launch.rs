@@ -184,6 +184,7 @@ impl<M: StreamRecord> Mill<M> {
             clock: Arc::clone(&self.clock),
             make_master: make_node::<M>,
             on_bad: self.policies(plan),
+            eos_after: plan.nodes.iter().map(|node| self.eos_after.get(&node.record.id()).copied()).collect(),
         }
     }
 

@@ -12,3 +12,4 @@ mod event;
 mod mistakes;
 mod oracle;
 mod random;
+mod silence;
