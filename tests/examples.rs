@@ -337,6 +337,39 @@ fn filtering() {
 }
 
 #[test]
+fn sorted_window() {
+    let lines = data("order-lines.ndjson");
+    let mut expected: Vec<Value> = Vec::new();
+    let mut waiting: Vec<&Value> = Vec::new();
+    let mut picked = 0;
+    let mut round = |waiting: &mut Vec<&Value>| {
+        // Quantities that are equal stay in their order.
+        waiting.sort_by_key(|line| int(&line["quantity"]));
+        let next: Vec<String> = waiting
+            .drain(..waiting.len().min(4))
+            .map(|line| format!("{} {} for {}", line["quantity"], text(&line["sku"]), line["order"]))
+            .collect();
+        picked += next.len();
+        let round = expected.len();
+        expected.push(json!({ "round": round, "lines": next }));
+    };
+    for line in lines.iter().filter(|line| int(&line["quantity"]) % 2 == 0) {
+        waiting.push(line);
+        if waiting.len() == 4 {
+            round(&mut waiting);
+        }
+    }
+    if !waiting.is_empty() {
+        round(&mut waiting);
+    }
+
+    let ran = Ran::example("sorted_window");
+    assert_eq!(ran.output("picked.ndjson"), expected);
+    assert!(expected.len() > 1);
+    assert_eq!(ran.row("OrderLine"), [lines.len(), picked, lines.len() - picked, 0, 0, 0]);
+}
+
+#[test]
 fn dead_letters() {
     let known: Vec<Value> = data("sensors.ndjson").iter().map(|sensor| sensor["name"].clone()).collect();
     let text = fs::read_to_string(source_of("readings.ndjson")).unwrap();

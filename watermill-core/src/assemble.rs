@@ -2,22 +2,23 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::broker::{AnySink, AnySource, Committer, Position};
 use crate::clock::Clock;
 use crate::engine::lane::{LaneParts, LaneRun, Port, Settings, Stages, Work};
 use crate::engine::walk::{Limits, Walk, WalkEdge, WalkNode};
-use crate::engine::{LetterPort, MakeNode, NodeParts};
+use crate::engine::{LetterPort, MakeNode, NodeParts, Silence};
 use crate::function::{AnyFunction, Injections, ParamNeeds, PortSpec};
 use crate::handle::Control;
 use crate::letter::DeadLetter;
 use crate::plan::Plan;
 use crate::policy::OnBad;
 use crate::retry::Then;
-use crate::window::AnyWindow;
+use crate::window::OpenWindow;
 
 /// The window of a lane, and the check of its key, a `Box<dyn RoleCheck<M>>`.
-pub(crate) type OpenWindow = (Box<dyn AnyWindow>, Option<Box<dyn Any + Send>>);
+pub(crate) type LaneWindow = (OpenWindow, Option<Box<dyn Any + Send>>);
 
 /// What all lanes of a mill share.
 pub(crate) struct Assembly<'a> {
@@ -32,6 +33,8 @@ pub(crate) struct Assembly<'a> {
     pub(crate) make_master: MakeNode,
     /// For each node what is done with its bad records.
     pub(crate) on_bad: Vec<OnBad>,
+    /// For each node after how much silence it has ended.
+    pub(crate) eos_after: Vec<Option<Duration>>,
 }
 
 impl<'a> Assembly<'a> {
@@ -42,7 +45,7 @@ impl<'a> Assembly<'a> {
         from: &[Option<Position>],
         sinks: Vec<AnySink>,
         committer: Box<dyn Committer>,
-        window: Option<OpenWindow>,
+        window: Option<LaneWindow>,
         steering: &Arc<Control>,
     ) -> Option<LaneRun<'a>> {
         let plan = self.plan;
@@ -53,9 +56,14 @@ impl<'a> Assembly<'a> {
         };
         let mut checks: Vec<Vec<Box<dyn Any + Send>>> = plan.nodes.iter().map(|_| Vec::new()).collect();
         checks[0].extend(window_check);
+        let mut idle: Vec<_> = plan.nodes.iter().map(|_| None).collect();
         for edge in &plan.edges {
             checks[edge.right].extend(edge.spec.typed.right_checks());
             checks[edge.left].extend(edge.spec.typed.left_checks());
+            if let Some((after, decided, late)) = edge.spec.typed.late() {
+                checks[edge.right].push(late);
+                idle[edge.right] = Some((after, decided));
+            }
         }
         let mut nodes = Vec::with_capacity(plan.nodes.len());
         let mut total = Some(0);
@@ -83,7 +91,8 @@ impl<'a> Assembly<'a> {
             };
             let typed = make(parts)?;
             total = total.zip(typed.size()).map(|(sum, size)| sum + size);
-            nodes.push(WalkNode::new(typed, node.stream.clone(), node.parent));
+            let silence = Silence::new(idle[index].take(), self.eos_after.get(index).copied().flatten());
+            nodes.push(WalkNode::new(typed, node.stream.clone(), node.parent, silence));
         }
         let mut edges = Vec::with_capacity(plan.edges.len());
         for (index, edge) in plan.edges.iter().enumerate() {

@@ -73,6 +73,10 @@ impl Clock for SystemClock {
 
     fn sleep_until(&self, until: SystemTime) -> BoxFuture<'static, ()> {
         let left = until.duration_since(self.now()).unwrap_or_default();
+        if left.is_zero() {
+            // It has come already; others are let go on all the same.
+            return Box::pin(tokio::task::yield_now());
+        }
         // The runtime that the mill was started in may have no timers.
         let _timers = timers().map(Handle::enter);
         // Timers tick in milliseconds; one more makes sure that the time has come.

@@ -146,7 +146,7 @@ pub enum BadCause {
     },
     /// The key is lower than the one before it.
     #[error(
-        "the key `{expression}` goes down, from {previous} to {key}; joins need streams whose keys never go down: sort the stream, or leave such records out with `on_bad`"
+        "the key `{expression}` goes down, from {previous} to {key}; joins and windows of time need keys that never go down: sort the stream, or leave such records out with `on_bad`"
     )]
     KeyWentDown {
         /// The key expression.
@@ -154,6 +154,16 @@ pub enum BadCause {
         /// The key of the record before.
         previous: String,
         /// The key of this record.
+        key: String,
+    },
+    /// The join went on without it: its stream was silent for as long as `.on_idle(..)` waits, and a left record that it matches was decided.
+    #[error(
+        "the record with the key `{expression}` = {key} comes late: its stream was silent for so long that the join went on without it; give `.on_idle(..)` more time, or leave such records out with `on_bad`"
+    )]
+    Late {
+        /// The key expression.
+        expression: String,
+        /// The key.
         key: String,
     },
     /// A join promised `.unique()`, but the key was there before.
@@ -198,6 +208,7 @@ impl BadCause {
             Self::Structure(_) => "structure",
             Self::Key { .. } => "key",
             Self::KeyWentDown { .. } => "key_went_down",
+            Self::Late { .. } => "late",
             Self::KeyNotUnique { .. } => "key_not_unique",
             Self::Letter { cause, .. } => cause.kind(),
             Self::Other(_) => "other",

@@ -76,6 +76,9 @@ impl PlanEdge {
         if spec.text.unique {
             text.push_str(", unique");
         }
+        if let Some(silence) = spec.text.on_idle {
+            let _ = write!(text, ", or after {silence:?} of silence");
+        }
         if self.slot.is_none() && matches!(spec.keep, Keep::Exists | Keep::Unmatched) {
             text.push_str(" (not shown to the function)");
         }

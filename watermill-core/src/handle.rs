@@ -88,6 +88,7 @@ pub struct Watch {
     /// The accounting of each input; kept up to date only where it was asked for (by the test driver).
     pub(crate) inputs: Vec<InputReport>,
     pub(crate) positions: Vec<Position>,
+    pub(crate) window: Option<String>,
     pub(crate) report: Option<RunReport>,
 }
 

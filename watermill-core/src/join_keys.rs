@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::engine::{Also, AnyEdge, Edge, KeyCheck, Matching, PairCheck, RoleCheck, Rule, describe};
+use crate::engine::{
+    Also, AnyDecided, AnyEdge, Edge, KeyCheck, Matching, PairCheck, RoleCheck, Rule, describe, late,
+};
 use crate::key::{KeyExpr, KeyValue};
 use crate::record::StreamRecord;
 
@@ -19,6 +21,12 @@ pub(crate) trait KeyPair<L, R, V: KeyValue>: Send + Sync {
     fn left_check(&self, rule: Rule) -> Box<dyn RoleCheck<L>>;
     fn right_check(&self, rule: Rule) -> Box<dyn RoleCheck<R>>;
     fn pair_check(&self, also: Arc<dyn Also<L, R>>) -> Box<dyn RoleCheck<R>>;
+    /// What remembers the left records that are decided without the right stream, and what finds right ones that come late.
+    fn late(
+        &self,
+        matching: Matching<V>,
+        also: Option<Arc<dyn Also<L, R>>>,
+    ) -> (Box<dyn AnyDecided>, Box<dyn RoleCheck<R>>);
     fn texts(&self) -> (String, String);
 }
 
@@ -56,6 +64,14 @@ where
 
     fn pair_check(&self, also: Arc<dyn Also<L, R>>) -> Box<dyn RoleCheck<R>> {
         Box::new(PairCheck::new(Arc::clone(&self.right), also))
+    }
+
+    fn late(
+        &self,
+        matching: Matching<A::Value>,
+        also: Option<Arc<dyn Also<L, R>>>,
+    ) -> (Box<dyn AnyDecided>, Box<dyn RoleCheck<R>>) {
+        late(Arc::clone(&self.left), Arc::clone(&self.right), matching, also)
     }
 
     fn texts(&self) -> (String, String) {

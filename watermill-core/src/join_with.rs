@@ -5,11 +5,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::broker::feed::{MakeFeed, make_feed};
 use crate::engine::{
-    Also, AlsoKeys, AnyEdge, BothAlso, Bounds, Keep, KeyCheck, MakeNode, Matching, RoleCheck, Rule,
-    Tolerance, describe, make_node,
+    Also, AlsoKeys, AnyDecided, AnyEdge, BothAlso, Bounds, Keep, KeyCheck, MakeNode, Matching, RoleCheck,
+    Rule, Tolerance, describe, make_node,
 };
 use crate::join_keys::{KeyPair, Keys};
 use crate::key::{KeyExpr, KeyOffset, KeyValue, SameKey};
@@ -52,6 +53,7 @@ pub struct JoinWith<L, R, V: KeyValue> {
     also_checks: Vec<(MakeCheck<L>, MakeCheck<R>)>,
     match_text: String,
     unique: bool,
+    on_idle: Option<Duration>,
     keep: Keep,
     from: Option<Arc<str>>,
     children: Vec<Arc<JoinSpec>>,
@@ -119,6 +121,7 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
             also_checks: Vec::new(),
             match_text: text.to_owned(),
             unique: false,
+            on_idle: None,
             keep: Keep::Inner,
             from: None,
             children: Vec::new(),
@@ -304,6 +307,50 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
         self
     }
 
+    /// Goes on without the right stream when nothing has come from it for so long while a left record waits for it: the record's group is what is
+    /// there. Without this a quiet right stream makes the join wait, as more that matches may come.
+    ///
+    /// A right record that comes later, and matches a left record that was decided without it, is late: a [bad record](crate::BadCause::Late), with which is done what
+    /// [`Mill::on_bad`](crate::Mill::on_bad) says. By the mill's clock, so what is late may differ between runs over the same input. Not for lookups.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// use std::time::Duration;
+    /// use watermill::prelude::*;
+    /// use watermill::testing::TestMill;
+    /// # use watermill_derive::StreamRecord;
+    /// #[derive(StreamRecord)]
+    /// struct Reading { time: i64 }
+    /// #[derive(StreamRecord)]
+    /// struct Door { time: i64 }
+    ///
+    /// let join = JoinWith::new(Reading::fields().time, Door::fields().time).left().on_idle(Duration::from_secs(10));
+    /// let mill = Mill::new(|_: &Reading, _: &Joined<Reading, Door>| ()).join(join).on_bad::<Door>(OnBad::Skip);
+    /// let mut test = TestMill::new(mill)?;
+    /// test.feed(Reading { time: 1 });
+    /// test.run()?;
+    /// test.advance(Duration::from_secs(10));
+    /// test.run()?;
+    /// assert_eq!(test.input::<Reading>().map(|readings| readings.matched), Some(1));
+    ///
+    /// test.feed_all([Door { time: 1 }, Door { time: 2 }]);
+    /// test.feed(Reading { time: 3 });
+    /// test.run()?;
+    /// assert_eq!(test.input::<Door>().map(|doors| doors.skipped), Some(1));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    #[must_use]
+    pub fn on_idle(mut self, silence: Duration) -> Self {
+        if silence.is_zero() {
+            self.mistakes.push(Mistake::new(
+                "`.on_idle(0ns)` would never wait for the right stream",
+                "give it more time, or leave it out",
+            ));
+        }
+        self.on_idle = Some(silence);
+        self
+    }
+
     /// Keeps every left record; the group of one without a match is empty.
     ///
     /// ```
@@ -433,6 +480,12 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
                 "call `.tolerance(..)` behind `.as_of()`, with how far before the left key the right one may lie at most",
             ));
         }
+        if matches!(self.matching, Matching::Lookup) && self.on_idle.is_some() {
+            self.mistakes.push(Mistake::new(
+                "a lookup reads the whole table before the first call, and cannot go on without it",
+                "leave out `.on_idle(..)`",
+            ));
+        }
         let (left_key, right_key) = self.keys.texts();
         JoinSpec {
             left: RecordType::of::<L>(),
@@ -445,6 +498,7 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> JoinWith<L, R, V> {
                 matching: self.match_text.clone(),
                 also: self.also_text.clone(),
                 unique: self.unique,
+                on_idle: self.on_idle,
             },
             mistakes: std::mem::take(&mut self.mistakes),
             children: std::mem::take(&mut self.children),
@@ -477,11 +531,17 @@ pub(crate) struct JoinText {
     pub(crate) matching: String,
     pub(crate) also: Vec<String>,
     pub(crate) unique: bool,
+    pub(crate) on_idle: Option<Duration>,
 }
+
+/// For a join that goes on without a silent right stream: after how long, what remembers its left records, and what finds late right
+/// ones, a `Box<dyn RoleCheck<R>>`.
+pub(crate) type Late = (Duration, Box<dyn AnyDecided>, Box<dyn Any + Send>);
 
 /// What a lane needs of a join.
 pub(crate) trait AnyJoin: Send + Sync {
     fn edge(&self, filtered: bool) -> Box<dyn AnyEdge>;
+    fn late(&self) -> Option<Late>;
     /// The checks of the left stream in this join; each a `Box<dyn RoleCheck<L>>`.
     fn left_checks(&self) -> Vec<Box<dyn Any + Send>>;
     /// The checks of the right stream; each a `Box<dyn RoleCheck<R>>`.
@@ -494,6 +554,12 @@ impl<L: StreamRecord, R: StreamRecord, V: KeyValue> AnyJoin for TypedJoin<L, R, 
     fn edge(&self, filtered: bool) -> Box<dyn AnyEdge> {
         let also = self.0.also.as_ref().map(Arc::clone);
         self.0.keys.edge(self.0.matching.copy(), self.0.unique, also, filtered)
+    }
+
+    fn late(&self) -> Option<Late> {
+        let also = self.0.also.as_ref().map(Arc::clone);
+        let (decided, check) = self.0.keys.late(self.0.matching.copy(), also);
+        Some((self.0.on_idle?, decided, Box::new(check)))
     }
 
     fn left_checks(&self) -> Vec<Box<dyn Any + Send>> {

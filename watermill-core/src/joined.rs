@@ -1,10 +1,11 @@
 //! Join results: what a function sees of the streams that are joined to its master.
 
 use std::fmt;
-use std::ops::Index;
+use std::ops::{Index, Range};
 use std::sync::Arc;
 
 use crate::group::Group;
+use crate::lined::{Lined, arrange};
 use crate::misuse::{misuse, short_name};
 
 /// All records of `R` that are joined to the records of `L` that a call was given.
@@ -111,9 +112,13 @@ impl<L, R> Joined<L, R> {
     #[must_use]
     #[track_caller]
     pub fn only(&self) -> &Group<R> {
-        match self.used() {
-            [group] if self.siblings.is_empty() => group,
-            _ => misuse(format!(
+        let sole = match self.blocks.as_slice() {
+            [block] if block.count == 1 && self.siblings.is_empty() => self.used().get(block.group),
+            _ => None,
+        };
+        match sole {
+            Some(group) => group,
+            None => misuse(format!(
                 "`only` asks for one `{}`, but this call has several or joins several streams: index with the record",
                 short_name::<L>()
             )),
@@ -279,7 +284,12 @@ impl<L, R> Joined<L, R> {
         let address = std::ptr::from_ref(left).addr();
         let group = self.used;
         match self.blocks.last_mut() {
-            Some(block) if block.address + block.count * size_of::<L>() == address => block.count += 1,
+            Some(block)
+                if block.address + block.count * size_of::<L>() == address
+                    && block.group + block.count == group =>
+            {
+                block.count += 1;
+            }
             _ => self.blocks.push(Block { address, count: 1, group }),
         }
         self.push()
@@ -292,18 +302,58 @@ impl<L, R> Joined<L, R> {
         }
     }
 
-    /// The left records of all groups stand side by side in `lefts`.
-    pub(crate) fn place(&mut self, lefts: &[L]) {
+    /// Keeps the groups for which `keep` says so, of those that [`Joined::push_at`] has added.
+    pub(crate) fn retain(&mut self, keep: &[bool]) {
+        self.groups.truncate(self.used);
+        let mut addresses = vec![0; self.used];
+        for block in self.blocks.drain(..) {
+            for (index, address) in addresses.iter_mut().skip(block.group).take(block.count).enumerate() {
+                *address = block.address + index * size_of::<L>();
+            }
+        }
+        let kept = |index: usize| keep.get(index).copied().unwrap_or(true);
+        let mut index = 0..;
+        self.groups.retain(|_| kept(index.next().unwrap_or_default()));
+        self.used = self.groups.len();
+        let addresses = addresses.iter().enumerate().filter(|(index, _)| kept(*index));
+        let single =
+            |(group, (_, address)): (usize, (usize, &usize))| Block { address: *address, count: 1, group };
+        self.blocks.extend(addresses.enumerate().map(single));
+        self.finish();
+    }
+
+    /// The left records that the function sees stand side by side in `lefts`; so many groups stand before theirs.
+    pub(crate) fn place(&mut self, lefts: &[L], before: usize) {
         self.blocks.clear();
-        self.blocks.push(Block { address: lefts.as_ptr().addr(), count: lefts.len(), group: 0 });
+        self.blocks.push(Block { address: lefts.as_ptr().addr(), count: lefts.len(), group: before });
     }
 
     /// As [`Joined::place`], for every join of these two types.
-    pub(crate) fn place_all(&mut self, lefts: &[L]) {
-        self.place(lefts);
+    pub(crate) fn place_all(&mut self, lefts: &[L], before: usize) {
+        self.place(lefts, before);
         for sibling in &mut self.siblings {
-            sibling.place(lefts);
+            sibling.place(lefts, before);
         }
+    }
+}
+
+impl<L, R> Lined for Joined<L, R> {
+    /// Where the masters stand is told by [`Joined::place`].
+    fn show(&mut self, _: Range<usize>) {}
+
+    fn arrange(&mut self, order: &[usize]) {
+        self.groups.truncate(self.used);
+        arrange(&mut self.groups, order);
+        self.used = self.groups.len();
+    }
+
+    fn drop_front(&mut self, count: usize) {
+        let count = count.min(self.used);
+        let used = &mut self.groups[..self.used];
+        used.rotate_left(count);
+        self.used -= count;
+        // They keep their memory, and no batch.
+        used[self.used..].iter_mut().for_each(Group::release);
     }
 }
 

@@ -16,6 +16,7 @@ mod join_with;
 mod joined;
 pub mod key;
 mod letter;
+mod lined;
 mod mill;
 mod mistake;
 mod misuse;

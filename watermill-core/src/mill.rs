@@ -8,6 +8,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -27,7 +28,7 @@ use crate::plan::Plan;
 use crate::policy::OnBad;
 use crate::record::{RecordType, StreamRecord};
 use crate::report::RunReport;
-use crate::window::Window;
+use crate::window::{IntoWindow, Window};
 
 /// More matches for one record than this are an error, unless [`Mill::max_group`] says otherwise.
 ///
@@ -84,6 +85,7 @@ pub struct Mill<M> {
     window: Option<Window<M>>,
     injected: Injections,
     on_bad: HashMap<TypeId, OnBad>,
+    eos_after: HashMap<TypeId, Duration>,
     limits: Limits,
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -199,6 +201,7 @@ impl<M: StreamRecord> Mill<M> {
             window: None,
             injected: Injections::default(),
             on_bad: HashMap::new(),
+            eos_after: HashMap::new(),
             limits: Limits { max_group: DEFAULT_MAX_GROUP, budget: DEFAULT_MEMORY_BUDGET, masters: u64::MAX },
             settings: Settings::default(),
             clock: Arc::new(SystemClock::new()),
@@ -249,14 +252,15 @@ impl<M: StreamRecord> Mill<M> {
     /// # Ok::<(), watermill::RunError>(())
     /// ```
     #[must_use]
-    pub fn window(mut self, window: Window<M>) -> Self {
+    pub fn window(mut self, window: impl IntoWindow<M>) -> Self {
+        let mut window = window.into_window();
         if self.window.is_some() {
             self.mistakes.push(Mistake::new(
                 "the mill has two windows",
                 "leave out one of the two `.window(..)` calls",
             ));
         }
-        self.mistakes.extend(window.mistake.clone());
+        self.mistakes.append(&mut window.mistakes);
         self.window = Some(window);
         self
     }

@@ -138,6 +138,15 @@ impl TestMill {
     /// assert!(error.is_some_and(|text| text.contains("was given no value; give it one: `.inject(value)`")));
     /// ```
     pub fn new<M: StreamRecord>(mill: Mill<M>) -> Result<Self, RunError> {
+        Self::going_on(mill, None)
+    }
+
+    /// As [`new`](TestMill::new), of a run that goes on where another one was stopped: with what [`window`](TestMill::window) of that one said. It
+    /// is then fed from the [`position`](TestMill::position) of each stream on.
+    ///
+    /// # Errors
+    /// [`RunError::Build`]: what is wrong with the mill.
+    pub fn going_on<M: StreamRecord>(mill: Mill<M>, window: Option<String>) -> Result<Self, RunError> {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
         let mill = mill.clock(clock.clone());
         let plan = mill.plan()?;
@@ -183,7 +192,10 @@ impl TestMill {
                 &steering,
             );
             match lane {
-                Some(lane) => lane.run().await,
+                Some(mut lane) => {
+                    lane.go_on(&[], window.as_deref());
+                    lane.run().await
+                }
                 None => Err(RunError::Runtime {
                     what: "the test driver made a stream of another type".to_owned(),
                     cause: "this is a mistake in watermill".into(),
@@ -441,6 +453,39 @@ impl TestMill {
     #[must_use]
     pub fn position_as<R: StreamRecord>(&self, name: &str) -> u64 {
         self.position_of::<R>(Some(name))
+    }
+
+    /// What a commit would record of the mill's window, where positions alone do not say it: see
+    /// [`Checkpoint::window`](crate::broker::Checkpoint::window).
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill::testing::TestMill;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { time: i64 }
+    /// # #[derive(StreamRecord, Debug, PartialEq)] struct Count { readings: usize }
+    /// let mill = || {
+    ///     let count = |readings: &[Reading]| Count { readings: readings.len() };
+    ///     Mill::new(count).window(Window::fixed(60).with_empty().by(Reading::fields().time))
+    /// };
+    /// let mut test = TestMill::new(mill())?;
+    /// test.feed_all([Reading { time: 0 }, Reading { time: 150 }]);
+    /// test.run()?;
+    /// assert_eq!(test.results::<Count>(), [1, 0].map(|readings| Count { readings }));
+    /// assert_eq!(test.position::<Reading>(), 1);
+    ///
+    /// // The empty window is not there a second time.
+    /// let mut test = TestMill::going_on(mill(), test.window())?;
+    /// test.feed(Reading { time: 150 });
+    /// test.end::<Reading>();
+    /// test.run()?;
+    /// assert_eq!(test.results::<Count>(), [Count { readings: 1 }]);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    #[must_use]
+    pub fn window(&self) -> Option<String> {
+        self.control.watch().window.clone()
     }
 
     /// The accounting of the stream of `R`: matched, unmatched, skipped, pending. `None` when the mill has no such stream.

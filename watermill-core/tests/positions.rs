@@ -7,6 +7,7 @@ extern crate watermill_core as watermill;
 
 use watermill::prelude::*;
 use watermill::testing::{State, TestMill};
+use watermill::window::{Buffer, Emit, WindowEmitter};
 use watermill_derive::StreamRecord;
 
 #[derive(StreamRecord, Clone)]
@@ -83,10 +84,11 @@ impl Data {
     }
 }
 
-/// One wait of a run: how many results there were, and where each stream would go on.
+/// One wait of a run: how many results there were, where each stream would go on, and what is kept of the window.
 struct Wait {
     results: usize,
     positions: [u64; 3],
+    window: Option<String>,
 }
 
 /// Feeds a mill a few records at a time, and remembers every wait.
@@ -102,6 +104,10 @@ fn run(
         let state = mill.run().unwrap();
         results.extend(mill.results::<Seen>());
         let State::Waiting(stream) = state else { return (results, waits) };
+        for input in [mill.input::<A>(), mill.input::<B>(), mill.input::<C>()].into_iter().flatten() {
+            let sum = input.matched + input.unmatched + input.skipped + input.pending;
+            assert_eq!(input.records, sum, "{input:?}");
+        }
         waits.push(Wait {
             results: results.len(),
             positions: [
@@ -109,6 +115,7 @@ fn run(
                 from[1] + mill.position::<B>(),
                 from[2] + mill.position::<C>(),
             ],
+            window: mill.window(),
         });
         let count = chunk() as usize;
         macro_rules! feed {
@@ -130,15 +137,20 @@ fn run(
 }
 
 fn every_wait_can_be_resumed<M: StreamRecord>(mill: impl Fn() -> Mill<M>) {
-    for seed in 0..150 {
+    for seed in 0..50 {
         let mut random = Random(seed * 7919 + 1);
         let data = Data::new(&mut random);
         let (all, waits) = run(TestMill::new(mill()).unwrap(), &data, [0; 3], || 1 + random.below(4));
         for (index, wait) in waits.iter().enumerate() {
-            let (rest, _) = run(TestMill::new(mill()).unwrap(), &data, wait.positions, || 1000);
+            let again = TestMill::going_on(mill(), wait.window.clone()).unwrap();
+            let (rest, _) = run(again, &data, wait.positions, || 1000);
             let mut joined = all[..wait.results].to_vec();
             joined.extend(rest);
-            assert_eq!(joined, all, "seed {seed}, wait {index}, from {:?}", wait.positions);
+            assert_eq!(
+                joined, all,
+                "seed {seed}, wait {index}, from {:?}, {:?}",
+                wait.positions, wait.window
+            );
         }
     }
 }
@@ -225,4 +237,72 @@ fn of_windows_over_a_tree() {
     every_wait_can_be_resumed(|| {
         Mill::new(triples).join(by_key().left().join(below().left())).window(Window::count(3))
     });
+}
+
+fn single(window: &[A]) -> Seen {
+    Seen { ids: window.iter().map(|a| a.id).collect() }
+}
+
+#[test]
+fn of_windows_of_time() {
+    let key = || A::fields().key;
+    every_wait_can_be_resumed(|| Mill::new(single).window(Window::fixed(3).by(key())));
+    every_wait_can_be_resumed(|| Mill::new(single).window(Window::fixed(2).by(key()).with_empty()));
+    every_wait_can_be_resumed(|| Mill::new(single).window(Window::session(2).by(key())));
+}
+
+#[test]
+fn of_windows_of_time_over_a_tree() {
+    let key = || A::fields().key;
+    let tree = || Mill::new(triples).join(by_key().left().join(below().left()));
+    every_wait_can_be_resumed(|| tree().window(Window::fixed(3).by(key())));
+    every_wait_can_be_resumed(|| tree().window(Window::fixed(2).by(key()).with_empty()));
+    every_wait_can_be_resumed(|| tree().window(Window::session(2).by(key())));
+}
+
+#[test]
+fn of_windows_that_overlap() {
+    let key = || A::fields().key;
+    every_wait_can_be_resumed(|| Mill::new(single).window(Window::sliding(5, 2).by(key())));
+    every_wait_can_be_resumed(|| Mill::new(single).window(Window::sliding(3, 1).by(key()).with_empty()));
+}
+
+#[test]
+fn of_windows_that_overlap_over_a_tree() {
+    let key = || A::fields().key;
+    let tree = || Mill::new(triples).join(by_key().join(below().left()));
+    every_wait_can_be_resumed(|| tree().window(Window::sliding(5, 2).by(key())));
+    let tree = || Mill::new(triples).join(by_key().as_of().left().join(below().within(-2..=0).left()));
+    every_wait_can_be_resumed(|| tree().window(Window::sliding(4, 1).by(key()).with_empty()));
+}
+
+/// Takes two of the same tag, the later one first, and drops every fifth.
+struct Pairs;
+
+impl WindowEmitter<A> for Pairs {
+    fn emit(&mut self, buffer: Buffer<'_, A>) -> Emit {
+        if let Some(at) = buffer.iter().position(|a| a.id % 5 == 4) {
+            return Emit::nothing().and_drop([at]);
+        }
+        for (later, a) in buffer.iter().enumerate() {
+            if let Some(earlier) = buffer[..later].iter().position(|b| b.tag == a.tag && b.id % 3 != a.id % 3)
+            {
+                return Emit::take([later, earlier]);
+            }
+        }
+        Emit::nothing()
+    }
+}
+
+#[test]
+fn of_windows_of_an_emitter() {
+    every_wait_can_be_resumed(|| Mill::new(single).window(Window::emitter(|| Pairs)));
+}
+
+#[test]
+fn of_windows_of_an_emitter_over_a_tree() {
+    let tree = || Mill::new(triples).join(by_key().join(below().left()));
+    every_wait_can_be_resumed(|| tree().window(Window::emitter(|| Pairs)));
+    let tree = || Mill::new(triples).join(by_key().as_of().left().join(below().within(-2..=0).left()));
+    every_wait_can_be_resumed(|| tree().window(Window::emitter(|| Pairs)));
 }

@@ -8,6 +8,7 @@ mod self_join;
 mod slow_sink;
 mod three_level;
 mod walk;
+mod windows;
 mod workers;
 
 use std::path::{Path, PathBuf};
@@ -126,6 +127,42 @@ pub(crate) const CASES: &[Case] = &[
         candidates: &[
             Candidate { name: LOOP, run: many_to_many::by_hand },
             Candidate { name: MILL, run: many_to_many::watermill },
+        ],
+        ..FROM_MEMORY
+    },
+    Case {
+        name: "windows_count",
+        title: "windows of 10 records in memory, no results; the unit is a record",
+        candidates: &[
+            Candidate { name: LOOP, run: windows::chunks },
+            Candidate { name: MILL, run: windows::count },
+        ],
+        ..FROM_MEMORY
+    },
+    Case {
+        name: "windows_fixed",
+        title: "the same by event time: fixed windows of 10",
+        candidates: &[
+            Candidate { name: LOOP, run: windows::chunks },
+            Candidate { name: MILL, run: windows::fixed },
+        ],
+        ..FROM_MEMORY
+    },
+    Case {
+        name: "windows_relaxed",
+        title: "relaxed windows, 10 records arriving for each, as a batch",
+        candidates: &[
+            Candidate { name: LOOP, run: windows::chunks },
+            Candidate { name: MILL, run: windows::relaxed },
+        ],
+        ..FROM_MEMORY
+    },
+    Case {
+        name: "windows_sliding",
+        title: "sliding windows of 10, every 2: each record is in 5",
+        candidates: &[
+            Candidate { name: LOOP, run: windows::overlapping_chunks },
+            Candidate { name: MILL, run: windows::sliding },
         ],
         ..FROM_MEMORY
     },

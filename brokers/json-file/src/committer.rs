@@ -163,7 +163,9 @@ impl FileCommitter {
                 let piece = pieces.get(index).copied().flatten();
                 Some(OutputState { name, length, elements, ended, marked, piece })
             });
-        State::new(checkpoint.finished, self.mill.clone(), inputs, outputs.collect()).store(path)?;
+        let mut state = State::new(checkpoint.finished, self.mill.clone(), inputs, outputs.collect());
+        state.window = checkpoint.window.clone();
+        state.store(path)?;
         self.recorded = true;
         Ok(())
     }

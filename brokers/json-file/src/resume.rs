@@ -141,6 +141,7 @@ fn resumed(state: &State) -> Resumed {
     checkpoint.finished = state.finished;
     checkpoint.positions = state.inputs.iter().map(|input| input.position.clone()).collect();
     checkpoint.ended_outputs = state.outputs.iter().map(|output| output.ended).collect();
+    checkpoint.window = state.window.clone();
     let kept = |output: &OutputState| Committed {
         // What was appended is not in the hidden file any more.
         length: if output.piece.is_some() { 0 } else { output.length },

@@ -19,6 +19,8 @@
 //! `length` bytes, and this CRC-32. It stands at the beginning of the hidden file until it was appended. The state of such an output stays
 //! when the run has ended.
 //!
+//! Where the mill's window asks for it, `"window"` stands behind the outputs: a text that only the mill reads.
+//!
 //! `seen` lets a restart notice that an input has changed: how much of the file the run had read for good (or all of it, where it is
 //! compressed), the CRC-32 of the first 4 KiB of that, and of the last 4 KiB.
 
@@ -52,6 +54,9 @@ pub(crate) struct State {
     pub(crate) mill: String,
     pub(crate) inputs: Vec<InputState>,
     pub(crate) outputs: Vec<OutputState>,
+    /// As [`Checkpoint::window`](watermill_core::broker::Checkpoint::window).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) window: Option<String>,
 }
 
 /// Where one input goes on.
@@ -118,7 +123,7 @@ impl State {
         inputs: Vec<InputState>,
         outputs: Vec<OutputState>,
     ) -> Self {
-        Self { version: VERSION, finished, mill, inputs, outputs }
+        Self { version: VERSION, finished, mill, inputs, outputs, window: None }
     }
 
     /// Reads the state at `path`; `None` when there is none.

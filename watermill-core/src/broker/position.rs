@@ -112,4 +112,7 @@ pub struct Checkpoint {
     pub finished: bool,
     /// For each output of the mill, in the order of the plan, whether its EndOfStream belongs to this commit.
     pub ended_outputs: Vec<bool>,
+    /// What of the mill's windows cannot be read again: which were emitted, where windows overlap or can be empty. A broker keeps it as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
 }

@@ -4,12 +4,13 @@ use std::any::Any;
 
 use super::ahead::Run;
 use super::span::Span;
+use crate::lined::Lined;
 
 /// What looking for matches came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seek {
-    /// More of the right stream must be read before the matches are known.
-    Need,
+    /// More of the right stream must be read before the matches are known; those that are there stand below this position.
+    Need(u64),
     /// The left record has no key: it matches nothing.
     NoKey,
     /// The right records whose keys are in range all stand below this position.
@@ -74,6 +75,10 @@ pub(crate) trait AnyEdge: Send {
     );
     /// Ends a series of [`AnyEdge::fill_below`].
     fn finish(&self, slot: &mut dyn Any, part: usize);
+    /// The groups of masters, as what stands in a line.
+    fn lined<'s>(&self, slot: &'s mut dyn Any, part: usize) -> Option<&'s mut dyn Lined>;
+    /// Keeps some of the groups that [`AnyEdge::fill_below`] has added.
+    fn retain(&self, slot: &mut dyn Any, part: usize, keep: &[bool]);
     /// Empties the slot.
     fn clear(&self, slot: &mut dyn Any, part: usize);
     /// The left record's key, for messages.

@@ -22,6 +22,7 @@ use super::span::Span;
 use super::tape::{Tape, advance, find};
 use crate::joined::Joined;
 use crate::key::{KeyExpr, KeyValue};
+use crate::lined::Lined;
 use crate::record::StreamRecord;
 
 /// How many rows of a table with one key are looked through rather than looked up.
@@ -90,7 +91,7 @@ where
     fn seek_typed<'t>(&'t mut self, left: &'t Tape<L>, right: &'t Tape<R>, position: u64) -> Seek {
         if let Matching::Lookup = self.matching {
             self.high = right.end();
-            return if right.ended().is_some() { Seek::Below(self.high) } else { Seek::Need };
+            return if right.ended().is_some() { Seek::Below(self.high) } else { Seek::Need(self.high) };
         }
         let Some(record) = left.get(position) else { return Seek::NoKey };
         let Ok(Some(key)) = key_of(&*self.left_key, record) else { return Seek::NoKey };
@@ -163,7 +164,7 @@ where
             false if self.unique && self.intake.on && matches!(self.matching, Matching::Equal) => {
                 Seek::Perhaps(high)
             }
-            false => Seek::Need,
+            false => Seek::Need(high),
         }
     }
 
@@ -466,6 +467,16 @@ where
     fn finish(&self, slot: &mut dyn Any, part: usize) {
         if let Some(joined) = slot.downcast_mut::<Joined<L, R>>() {
             joined.part(part).finish();
+        }
+    }
+
+    fn lined<'s>(&self, slot: &'s mut dyn Any, part: usize) -> Option<&'s mut dyn Lined> {
+        Some(slot.downcast_mut::<Joined<L, R>>()?.part(part))
+    }
+
+    fn retain(&self, slot: &mut dyn Any, part: usize, keep: &[bool]) {
+        if let Some(joined) = slot.downcast_mut::<Joined<L, R>>() {
+            joined.part(part).retain(keep);
         }
     }
 

@@ -1,7 +1,17 @@
 //! What a walk holds: which part of each stream is still needed to go on, and which a restart needs.
 
+use super::bookmark::Bookmark;
 use super::walk::Walk;
 use crate::broker::Position;
+
+/// Where a restart goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    /// A position for each stream.
+    pub(crate) positions: Vec<Position>,
+    /// What of the windows cannot be read again.
+    pub(crate) window: Option<String>,
+}
 
 impl Walk {
     /// The first position of `node` that is still needed to go on, apart from what an open window has taken.
@@ -33,7 +43,7 @@ impl Walk {
     }
 
     pub(super) fn release(&mut self) {
-        let window_open = self.window.as_ref().is_some_and(|window| window.count > 0);
+        let window_open = self.in_window() || !self.buffer.masters.is_empty();
         let mut gaps = Vec::with_capacity(self.nodes.len());
         for node in 0..self.nodes.len() {
             let from = self.needed_from(node);
@@ -41,7 +51,7 @@ impl Walk {
             gaps.push((low, high));
             let state = &mut self.nodes[node];
             state.node.release(from, window_open);
-            state.marks.release(from);
+            state.marks.release(self.buffer.needed_from(node).map_or(from, |needed| needed.min(from)));
             if low < high {
                 if from < high && state.floor.as_ref().is_none_or(|(at, _)| *at != from) {
                     state.floor = Some((from, state.node.bookmark(from)));
@@ -63,11 +73,13 @@ impl Walk {
         self.nodes.iter().map(|node| node.node.bytes()).sum()
     }
 
-    /// Where each stream would go on after a restart.
-    pub(crate) fn positions(&mut self) -> Vec<Position> {
+    /// Where a restart would go on.
+    pub(crate) fn standing(&mut self) -> Standing {
         self.release();
-        // A window whose call was made holds nothing back.
-        let open = self.window.as_ref().is_some_and(|window| window.count > 0 && !window.called);
+        if let Some(standing) = self.buffer_standing() {
+            return standing;
+        }
+        let open = self.window.as_ref().is_some_and(|window| window.count > 0);
         let position = |node: usize| {
             let state = &self.nodes[node];
             if let Some(start) = state.window_start.as_ref().filter(|_| open) {
@@ -79,7 +91,17 @@ impl Walk {
                 _ => state.node.storage_position(from),
             }
         };
-        (0..self.nodes.len()).map(position).collect()
+        let positions = (0..self.nodes.len()).map(position).collect();
+        Standing { positions, window: self.window_state() }
+    }
+
+    /// Where a restart would find the first record that is still needed of `node`.
+    pub(super) fn bookmark(&self, node: usize) -> Bookmark {
+        let (from, state) = (self.needed_from(node), &self.nodes[node]);
+        match &state.floor {
+            Some((at, floor)) if *at == from => floor.clone(),
+            _ => state.node.bookmark(from),
+        }
     }
 
     /// Records that took part in a call, and records that are held for one, of `node`.
@@ -90,11 +112,11 @@ impl Walk {
             return (marked, 0);
         }
         let in_window = match &self.window {
-            Some(window) if window.count > 0 && !window.called => marked - state.marked_before,
+            Some(window) if window.count > 0 => marked - state.marked_before,
             _ => 0,
         };
         let from = self.needed_from(node).min(state.node.end());
         let held = state.node.end() - from - state.marks.count_from(from);
-        (marked - in_window, held + in_window)
+        (marked - in_window, held + in_window + self.pending_in_buffer(node, from))
     }
 }

@@ -43,6 +43,12 @@ impl Marks {
         self.count
     }
 
+    /// Whether this position was marked; not asked about dropped ones.
+    pub(crate) fn has(&self, position: u64) -> bool {
+        let Some(ahead) = position.checked_sub(self.base) else { return true };
+        self.words.get((ahead / 64) as usize).is_some_and(|word| word & (1 << (ahead % 64)) != 0)
+    }
+
     /// How many positions from `position` on are marked.
     pub(crate) fn count_from(&self, position: u64) -> u64 {
         let ahead = position.saturating_sub(self.base);

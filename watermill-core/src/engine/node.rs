@@ -12,8 +12,9 @@ use super::tape::Tape;
 use crate::broker::{AnySource, Batch, BoxFuture, Fault, InputEnd, Origin, Places, Position, Source};
 use crate::clock::Clock;
 use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
-use crate::function::{Meta, RecordMeta, Single};
+use crate::function::{Masters, Meta, RecordMeta, Single};
 use crate::letter::DeadLetter;
+use crate::lined::Lined;
 use crate::policy::OnBad;
 use crate::record::StreamRecord;
 
@@ -50,6 +51,8 @@ pub(crate) trait AnyNode: Send {
     fn ended(&self) -> bool;
     /// The stream ended with its mark.
     fn marked(&self) -> bool;
+    /// The stream is taken to have ended behind what was read.
+    fn end_here(&mut self);
     /// Reads a batch. Dropping the future loses nothing.
     fn load(&mut self) -> BoxFuture<'_, Result<Loaded, RunError>>;
     /// A bad record, or one whose key panics, stands behind the last one on the tape, so nothing more is read.
@@ -62,6 +65,8 @@ pub(crate) trait AnyNode: Send {
     fn release_between(&mut self, from: u64, to: u64);
     /// The open window has closed.
     fn take_back(&mut self);
+    /// Of the masters that windows hold, `kept` of `all` are left.
+    fn take_back_part(&mut self, kept: usize, all: usize);
     /// Where the record at `position` stands, to be remembered.
     fn bookmark(&self, position: u64) -> Bookmark;
     /// Where the record at `position` stood, for a checkpoint.
@@ -83,14 +88,18 @@ pub(crate) trait AnyNode: Send {
     fn size(&self) -> Option<u64>;
     /// Points a `Single<R>` at the record.
     fn put_single(&self, slot: &mut dyn Any, position: u64);
-    /// Moves the record into a `Vec<R>`.
+    /// Moves the record into a `Masters<R>`.
     fn move_into(&mut self, slot: &mut dyn Any, position: u64);
-    /// Empties a `Vec<R>`.
+    /// Empties a `Masters<R>`.
     fn clear_window(&self, slot: &mut dyn Any);
     /// Where the record came from, with its bytes where they are kept, and its number.
     fn record_meta(&self, position: u64) -> Option<(RecordMeta, u64)>;
+    /// A `Masters<R>` or a `Meta<R>` as what stands in a line.
+    fn lined<'s>(&self, slot: &'s mut dyn Any) -> Option<&'s mut dyn Lined>;
     /// Adds the record's place to a `Meta<R>`, emptied first on request.
     fn push_meta(&self, slot: &mut dyn Any, position: u64, clear: bool);
+    /// Empties a `Meta<R>`.
+    fn clear_meta(&self, slot: &mut dyn Any);
 }
 
 /// What a stream is made from, apart from its type.
@@ -359,6 +368,10 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         self.marked
     }
 
+    fn end_here(&mut self) {
+        self.tape.set_ended(InputEnd::Exhausted);
+    }
+
     fn load(&mut self) -> BoxFuture<'_, Result<Loaded, RunError>> {
         Box::pin(async move {
             let batch = self.source.next().await?;
@@ -387,6 +400,10 @@ impl<R: StreamRecord> AnyNode for Node<R> {
 
     fn take_back(&mut self) {
         self.tape.take_back();
+    }
+
+    fn take_back_part(&mut self, kept: usize, all: usize) {
+        self.tape.take_back_part(kept as u64, all.max(1) as u64);
     }
 
     fn bookmark(&self, position: u64) -> Bookmark {
@@ -446,13 +463,15 @@ impl<R: StreamRecord> AnyNode for Node<R> {
     }
 
     fn move_into(&mut self, slot: &mut dyn Any, position: u64) {
-        if let Some(window) = slot.downcast_mut::<Vec<R>>() {
-            window.extend(self.tape.take(position));
+        if let Some(window) = slot.downcast_mut::<Masters<R>>()
+            && let Some(record) = self.tape.take(position)
+        {
+            window.push(record);
         }
     }
 
     fn clear_window(&self, slot: &mut dyn Any) {
-        if let Some(window) = slot.downcast_mut::<Vec<R>>() {
+        if let Some(window) = slot.downcast_mut::<Masters<R>>() {
             window.clear();
         }
     }
@@ -460,6 +479,13 @@ impl<R: StreamRecord> AnyNode for Node<R> {
     fn record_meta(&self, position: u64) -> Option<(RecordMeta, u64)> {
         let (places, index) = self.tape.places(position)?;
         Some((RecordMeta::new(Arc::clone(places), index), self.place(position).number))
+    }
+
+    fn lined<'s>(&self, slot: &'s mut dyn Any) -> Option<&'s mut dyn Lined> {
+        if slot.is::<Meta<R>>() {
+            return slot.downcast_mut::<Meta<R>>().map(|meta| meta as &mut dyn Lined);
+        }
+        slot.downcast_mut::<Masters<R>>().map(|masters| masters as &mut dyn Lined)
     }
 
     fn push_meta(&self, slot: &mut dyn Any, position: u64, clear: bool) {
@@ -470,6 +496,12 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         }
         if let Some((places, index)) = self.tape.places(position) {
             meta.push(RecordMeta::new(Arc::clone(places), index));
+        }
+    }
+
+    fn clear_meta(&self, slot: &mut dyn Any) {
+        if let Some(meta) = slot.downcast_mut::<Meta<R>>() {
+            meta.clear();
         }
     }
 }

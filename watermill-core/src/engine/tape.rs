@@ -204,6 +204,11 @@ impl<R> Tape<R> {
         self.lent = 0;
     }
 
+    /// Of what windows hold, `kept` of `all` is left.
+    pub(crate) fn take_back_part(&mut self, kept: u64, all: u64) {
+        self.lent = self.lent.saturating_mul(kept) / all;
+    }
+
     /// Where the record at `position` stands, to be remembered.
     pub(crate) fn bookmark(&self, position: u64) -> Bookmark {
         let mut last = None;

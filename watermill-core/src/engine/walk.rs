@@ -6,14 +6,17 @@ use std::time::SystemTime;
 use super::ahead::{Ahead, Run};
 use super::any_edge::{AnyEdge, Seek};
 use super::bookmark::Bookmark;
+use super::buffer::Buffer;
 use super::keep::Keep;
 use super::lane::FLUSH_AT;
 use super::marks::Marks;
 use super::node::AnyNode;
+use super::silence::Silence;
 use super::span::{Span, SpanTable};
+use super::windowed::WindowState;
 use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
 use crate::function::{CallResult, ParamKind, RecordMeta, Stage};
-use crate::window::{AnyWindow, CloseReason};
+use crate::window::OpenWindow;
 
 /// One stream of the tree.
 pub(crate) struct WalkNode {
@@ -34,10 +37,16 @@ pub(crate) struct WalkNode {
     pub(super) floor: Option<(u64, Bookmark)>,
     /// How many records were marked for the open window, whose call is not made yet.
     pub(super) marked_before: u64,
+    pub(super) silence: Silence,
 }
 
 impl WalkNode {
-    pub(crate) fn new(node: Box<dyn AnyNode>, stream: String, parent: Option<usize>) -> Self {
+    pub(crate) fn new(
+        node: Box<dyn AnyNode>,
+        stream: String,
+        parent: Option<usize>,
+        silence: Silence,
+    ) -> Self {
         Self {
             node,
             stream,
@@ -49,6 +58,7 @@ impl WalkNode {
             window_start: None,
             floor: None,
             marked_before: 0,
+            silence,
         }
     }
 }
@@ -159,6 +169,7 @@ pub(crate) struct Walk {
     pub(crate) edges: Vec<WalkEdge>,
     pub(crate) limits: Limits,
     pub(super) window: Option<WindowState>,
+    pub(super) buffer: Buffer,
     /// The parameters that are `&Meta<M>`.
     pub(super) meta: Vec<usize>,
     /// The parameters that are `&WindowInfo`.
@@ -170,20 +181,12 @@ pub(crate) struct Walk {
     pub(super) done: Option<WalkEnd>,
     /// There are joins below those of the master.
     pub(super) deep: bool,
+    /// Some stream ends after a time of silence.
+    ends_silent: bool,
     /// The function takes one master and one inner join, so that calls can be made many at a time.
     plain: bool,
     /// The time, as the lane saw it last: whenever it has waited, and now and then between calls.
     pub(super) now: SystemTime,
-}
-
-pub(super) struct WindowState {
-    pub(super) rule: Box<dyn AnyWindow>,
-    /// How many masters are in the open window.
-    pub(super) count: usize,
-    /// The masters in the stage belong to a call that was made.
-    pub(super) called: bool,
-    /// How many windows there were before.
-    pub(super) index: u64,
 }
 
 /// Bounds on what a walk may hold.
@@ -200,7 +203,7 @@ impl Walk {
         nodes: Vec<WalkNode>,
         edges: Vec<WalkEdge>,
         params: &[ParamKind],
-        window: Option<Box<dyn AnyWindow>>,
+        window: Option<OpenWindow>,
         limits: Limits,
     ) -> Self {
         let places = |wanted: fn(&ParamKind) -> bool| {
@@ -209,18 +212,22 @@ impl Walk {
         let deep = edges.iter().any(|edge| edge.left != 0);
         let inner = edges.len() == 1 && edges.iter().all(|edge| edge.keep == Keep::Inner);
         let plain = inner && window.is_none() && matches!(params, [ParamKind::Joined { .. }]);
-        let window = window.map(|rule| WindowState { rule, count: 0, called: false, index: 0 });
+        let window = window.map(WindowState::new);
+        let buffer = Buffer::new(edges.len());
+        let ends_silent = nodes.iter().any(|node| node.silence.ends());
         Self {
             nodes,
             edges,
             limits,
             window,
+            buffer,
             meta: places(|kind| matches!(kind, ParamKind::Meta { .. })),
             info: places(|kind| matches!(kind, ParamKind::WindowInfo)),
             masters: None,
             next: 0,
             done: None,
             deep,
+            ends_silent,
             plain,
             now: SystemTime::UNIX_EPOCH,
         }
@@ -245,19 +252,34 @@ impl Walk {
         }
     }
 
+    /// Masters are in a window that is not closed yet.
+    pub(super) fn in_window(&self) -> bool {
+        self.window.as_ref().is_some_and(|window| window.count > 0)
+    }
+
     /// Tells the time: before the first step, after every wait, and now and then between calls.
     pub(crate) fn set_now(&mut self, now: SystemTime) {
         self.now = now;
+        if let Some(window) = &mut self.window {
+            window.set_now(now, self.nodes[0].node.end());
+        }
     }
 
     /// When the walk wants to be called again at the latest, if no record of the stream at `node`, which it waits for, comes
     /// before.
-    pub(crate) fn deadline(&self, _node: usize) -> Option<SystemTime> {
-        None
+    pub(crate) fn deadline(&self, node: usize) -> Option<SystemTime> {
+        let window = self.window.as_ref().and_then(|window| window.deadline(&self.buffer.masters));
+        match (window, self.silence_ends(node)) {
+            (Some(window), Some(silence)) => Some(window.min(silence)),
+            (window, silence) => window.or(silence),
+        }
     }
 
     /// Prepares the next call in `stage`, or makes some itself, but not more than `most`.
     pub(crate) fn step(&mut self, stage: &mut dyn Stage, most: u32) -> Result<Step, RunError> {
+        if self.ends_silent {
+            self.end_silent();
+        }
         if self.window.is_some() { self.step_window(stage) } else { self.step_single(stage, most) }
     }
 
@@ -301,46 +323,8 @@ impl Walk {
         }
     }
 
-    fn step_window(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
-        if self.window.as_ref().is_some_and(|window| window.called) {
-            self.clear(stage);
-            self.reset_window();
-        }
-        loop {
-            let found = self.find_master()?;
-            let Some(window) = &mut self.window else { return Ok(Step::Done(WalkEnd::MasterEnded)) };
-            match found {
-                Found::Master(position) => {
-                    let tape = self.nodes[0].node.tape();
-                    if window.count > 0 && window.rule.closes_before(tape, position) {
-                        let reason = window.rule.reason();
-                        return Ok(self.close_window(stage, reason));
-                    }
-                    if window.count == 0 {
-                        self.hold_back();
-                    }
-                    self.fill_window(stage, position);
-                    self.next = position + 1;
-                    if let Some(window) = &self.window
-                        && window.rule.is_full(window.count)
-                    {
-                        let reason = window.rule.reason();
-                        return Ok(self.close_window(stage, reason));
-                    }
-                }
-                Found::Need(node) => return self.need(node),
-                Found::Enough => return Ok(Step::Done(WalkEnd::Enough)),
-                Found::Done(end) if window.count == 0 => {
-                    self.done = Some(end);
-                    return Ok(Step::Done(end));
-                }
-                Found::Done(_) => return Ok(self.close_window(stage, CloseReason::EndOfStream)),
-            }
-        }
-    }
-
     /// The next master that its joins keep.
-    fn find_master(&mut self) -> Result<Found, RunError> {
+    pub(super) fn find_master(&mut self) -> Result<Found, RunError> {
         if let Some(end) = self.done {
             return Ok(Found::Done(end));
         }
@@ -400,7 +384,7 @@ impl Walk {
         let (left, right) = (edge.left, edge.right);
         edge.ahead.begin(position);
         let seek = edge.edge.seek(self.nodes[left].node.tape(), self.nodes[right].node.tape(), position);
-        let (high, sure) = match seek {
+        let (high, mut sure) = match seek {
             Seek::Below(high) => (high, true),
             Seek::Perhaps(high) => (high, false),
             Seek::NoKey => {
@@ -410,9 +394,12 @@ impl Walk {
                 span.floor = floor;
                 return Ok(false);
             }
-            Seek::Need => {
+            Seek::Need(high) => {
                 self.check_group(index, position, self.edges[index].edge.reached())?;
-                return Err(Blocked::Need(right));
+                if !self.goes_on_without(index, position) {
+                    return Err(Blocked::Need(right));
+                }
+                (high, true)
             }
         };
         if self.edges[index].edge.takes_in() {
@@ -430,8 +417,14 @@ impl Walk {
         edge.edge.select(left_tape, right_tape, position, span);
         let len = span.len();
         if len == 0 && !sure {
-            return Err(Blocked::Need(right));
+            sure = self.goes_on_without(index, position);
+            if !sure {
+                return Err(Blocked::Need(right));
+            }
         }
+        let edge = &mut self.edges[index];
+        let (left_tape, right_tape) = (self.nodes[left].node.tape(), self.nodes[right].node.tape());
+        let span = if left == 0 { edge.spans.only(position) } else { edge.spans.slot(position) };
         edge.edge.look_ahead(left_tape, right_tape, position, edge.ahead.begin(position));
         if edge.edge.breaks_promise(span) {
             let second = span.positions().nth(1).unwrap_or_default();
@@ -488,8 +481,9 @@ impl Walk {
     }
 
     /// Lets go of what is not needed any more, and says what is.
-    fn need(&mut self, node: usize) -> Result<Step, RunError> {
+    pub(super) fn need(&mut self, node: usize) -> Result<Step, RunError> {
         self.release();
+        self.begin_wait(node);
         if self.nodes[node].node.is_broken()
             && let Some(fault) = self.nodes[node].node.take_fault()
         {
@@ -512,14 +506,16 @@ impl Walk {
     /// The record that the call being made is for: the first one of a window.
     pub(crate) fn call_record(&self) -> RecordPlace {
         let master = &self.nodes[0];
-        let of_window = master.window_start.as_ref().and_then(Bookmark::place);
-        of_window.unwrap_or_else(|| master.node.place(self.next.saturating_sub(1)))
+        match self.window.as_ref().and_then(|window| window.call_place.as_ref()) {
+            Some(place) => place.clone(),
+            None => master.node.place(self.next.saturating_sub(1)),
+        }
     }
 
     /// Where the masters of the call being made stand: the first one of a window.
     pub(crate) fn call_place(&self) -> (u64, String) {
         let master = &self.nodes[0];
-        if let Some(place) = master.window_start.as_ref().and_then(Bookmark::place) {
+        if let Some(place) = self.window.as_ref().and_then(|window| window.call_place.as_ref()) {
             return (self.next, format!("`{}`, {place}", master.stream));
         }
         let position = self.next.saturating_sub(1);
@@ -527,7 +523,7 @@ impl Walk {
     }
 }
 
-enum Found {
+pub(super) enum Found {
     Master(u64),
     Enough,
     Need(usize),

@@ -1,8 +1,10 @@
 //! The first parameter: the master.
 
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 
+use crate::lined::{Lined, arrange, drop_front};
 use crate::record::StreamRecord;
 
 /// A first parameter: `&M` for one master at a time, `&[M]` for a window of them.
@@ -101,13 +103,62 @@ impl<M: Send + Sync + 'static> MasterSlot<M> for Single<M> {
     }
 }
 
-impl<M: Send + Sync + 'static> MasterSlot<M> for Vec<M> {
+/// The masters of a window, and perhaps others around them.
+#[doc(hidden)]
+pub struct Masters<M> {
+    all: Vec<M>,
+    /// Those that the function sees.
+    shown: Range<usize>,
+}
+
+impl<M> Masters<M> {
+    /// Adds one that the function sees.
+    pub(crate) fn push(&mut self, master: M) {
+        self.all.push(master);
+        self.shown.end = self.all.len();
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.all.clear();
+        self.shown = 0..0;
+    }
+
+    /// All of them, shown or not.
+    pub(crate) fn all(&self) -> &[M] {
+        &self.all
+    }
+
+    /// How many stand before those that the function sees.
+    pub(crate) fn before(&self) -> usize {
+        self.shown.start
+    }
+
+    fn shown(&self) -> &[M] {
+        self.all.get(self.shown.clone()).unwrap_or(&[])
+    }
+}
+
+impl<M> Lined for Masters<M> {
+    fn show(&mut self, shown: Range<usize>) {
+        self.shown = shown;
+    }
+
+    fn arrange(&mut self, order: &[usize]) {
+        arrange(&mut self.all, order);
+    }
+
+    fn drop_front(&mut self, count: usize) {
+        drop_front(&mut self.all, count);
+    }
+}
+
+impl<M: Send + Sync + 'static> MasterSlot<M> for Masters<M> {
     fn new() -> Self {
-        Vec::new()
+        Self { all: Vec::new(), shown: 0..0 }
     }
 
     fn slice(&self) -> &[M] {
-        self
+        self.shown()
     }
 }
 
@@ -126,10 +177,10 @@ impl<M: StreamRecord> Master for &'static M {
 impl<M: StreamRecord> Master for &'static [M] {
     type Record = M;
     type Item<'w> = &'w [M];
-    type Slot = Vec<M>;
+    type Slot = Masters<M>;
     const WINDOWED: bool = true;
 
-    fn item(slot: &Vec<M>) -> &[M] {
-        slot
+    fn item(slot: &Masters<M>) -> &[M] {
+        slot.shown()
     }
 }

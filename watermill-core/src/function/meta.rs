@@ -1,10 +1,12 @@
 //! Where the masters of a call came from.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::broker::{Headers, Origin, Places};
 use crate::error::RecordPlace;
+use crate::lined::{Lined, arrange, drop_front};
 
 /// Where one record came from.
 ///
@@ -237,12 +239,14 @@ impl std::fmt::Debug for RecordMeta {
 pub struct Meta<M> {
     stream: Arc<str>,
     records: Vec<RecordMeta>,
+    /// Those of the masters that the function sees.
+    shown: Range<usize>,
     master: PhantomData<fn(&M)>,
 }
 
 impl<M> Meta<M> {
     pub(crate) fn new() -> Self {
-        Self { stream: Arc::from(""), records: Vec::new(), master: PhantomData }
+        Self { stream: Arc::from(""), records: Vec::new(), shown: 0..0, master: PhantomData }
     }
 
     pub(crate) fn set_stream(&mut self, stream: &Arc<str>) {
@@ -251,10 +255,20 @@ impl<M> Meta<M> {
 
     pub(crate) fn clear(&mut self) {
         self.records.clear();
+        self.shown = 0..0;
     }
 
     pub(crate) fn push(&mut self, meta: RecordMeta) {
         self.records.push(meta);
+        self.shown.end = self.records.len();
+    }
+
+    fn shown(&self) -> &[RecordMeta] {
+        self.records.get(self.shown.clone()).unwrap_or(&[])
+    }
+
+    fn first(&self) -> Option<&RecordMeta> {
+        self.shown().first()
     }
 
     /// The name of the stream.
@@ -293,7 +307,7 @@ impl<M> Meta<M> {
     /// ```
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&RecordMeta> {
-        self.records.get(index)
+        self.shown().get(index)
     }
 
     /// The entries of all masters of this call.
@@ -313,7 +327,7 @@ impl<M> Meta<M> {
     /// # Ok::<(), watermill::RunError>(())
     /// ```
     pub fn iter(&self) -> impl Iterator<Item = &RecordMeta> {
-        self.records.iter()
+        self.shown().iter()
     }
 
     /// The path of the file, on brokers of files.
@@ -332,7 +346,7 @@ impl<M> Meta<M> {
     /// ```
     #[must_use]
     pub fn file(&self) -> Option<&str> {
-        self.records.first()?.file()
+        self.first()?.file()
     }
 
     /// The topic, on brokers that have topics.
@@ -351,7 +365,7 @@ impl<M> Meta<M> {
     /// ```
     #[must_use]
     pub fn topic(&self) -> Option<&str> {
-        self.records.first()?.topic()
+        self.first()?.topic()
     }
 
     /// The partition, on brokers that have partitions.
@@ -370,7 +384,7 @@ impl<M> Meta<M> {
     /// ```
     #[must_use]
     pub fn partition(&self) -> Option<i32> {
-        self.records.first()?.partition()
+        self.first()?.partition()
     }
 
     /// The offset: in bytes within a file, of a message within its partition, or an index.
@@ -389,7 +403,7 @@ impl<M> Meta<M> {
     /// ```
     #[must_use]
     pub fn offset(&self) -> u64 {
-        self.records.first().map_or(0, RecordMeta::offset)
+        self.first().map_or(0, RecordMeta::offset)
     }
 
     /// The timestamp in milliseconds since the Unix epoch, on brokers that have such.
@@ -408,7 +422,7 @@ impl<M> Meta<M> {
     /// ```
     #[must_use]
     pub fn timestamp(&self) -> Option<i64> {
-        self.records.first()?.timestamp()
+        self.first()?.timestamp()
     }
 
     /// The headers, on brokers that have such.
@@ -427,6 +441,20 @@ impl<M> Meta<M> {
     /// ```
     #[must_use]
     pub fn headers(&self) -> &[(String, Vec<u8>)] {
-        self.records.first().map_or(&[], RecordMeta::headers)
+        self.first().map_or(&[], RecordMeta::headers)
+    }
+}
+
+impl<M> Lined for Meta<M> {
+    fn show(&mut self, shown: Range<usize>) {
+        self.shown = shown;
+    }
+
+    fn arrange(&mut self, order: &[usize]) {
+        arrange(&mut self.records, order);
+    }
+
+    fn drop_front(&mut self, count: usize) {
+        drop_front(&mut self.records, count);
     }
 }

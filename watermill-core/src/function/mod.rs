@@ -37,7 +37,7 @@ pub use tuples::{AsyncCall, Call, CallMut, Shape, Unchanging};
 
 pub(crate) use ack::{AckRef, Ticket};
 pub(crate) use inject::Injections;
-pub(crate) use master::Single;
+pub(crate) use master::{Masters, Single};
 pub(crate) use out::{AnyOutlet, PortSpec};
 pub(crate) use outcome::Control;
 pub(crate) use param::{OutRef, ParamKind, ParamNeeds, ParamSpec, Slot};

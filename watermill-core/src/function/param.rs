@@ -4,6 +4,7 @@ use std::any::Any;
 
 use super::ack::AckRef;
 use super::inject::{Inject, Injections};
+use super::master::{MasterSlot, Masters};
 use super::meta::Meta;
 use super::out::{AnyOut, Out, PortSpec};
 use crate::joined::Joined;
@@ -75,7 +76,7 @@ pub trait Slot: Any + Send {
     fn aim(&mut self, _part: usize, _left: u64, _low: u64, _high: u64) -> bool {
         false
     }
-    /// A window is complete: its masters stand in `masters`, a `Vec<M>`.
+    /// A window is complete: its masters stand in `masters`, a `Masters<M>`.
     #[doc(hidden)]
     fn place_masters(&mut self, _masters: &dyn Any) {}
     /// The result stream behind it, if it is one.
@@ -142,8 +143,8 @@ impl<L: StreamRecord, R: StreamRecord> Slot for Joined<L, R> {
     }
 
     fn place_masters(&mut self, masters: &dyn Any) {
-        if let Some(masters) = masters.downcast_ref::<Vec<L>>() {
-            self.place_all(masters);
+        if let Some(masters) = masters.downcast_ref::<Masters<L>>() {
+            self.place_all(masters.slice(), masters.before());
         }
     }
 }

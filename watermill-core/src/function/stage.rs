@@ -29,7 +29,7 @@ pub(crate) enum Called<'a> {
 
 /// A function with the slots of one call.
 pub(crate) trait Stage {
-    /// `Single<M>` or `Vec<M>`.
+    /// `Single<M>` or `Masters<M>`.
     fn master(&mut self) -> &mut dyn Any;
     /// Goes to the master at `position` of its stream, if it is in the batch that the slot holds.
     fn aim(&mut self, position: u64) -> bool;

@@ -78,6 +78,7 @@ mod number;
 mod scalar;
 mod text;
 mod value;
+mod windows;
 
 pub use arith::{
     Arith, ArithFault, Binary, DivEuclid, Divided, Minus, Negate, Negated, Operation, Plus, RemEuclid,
@@ -87,6 +88,7 @@ pub use compound::Ordered;
 pub use expr::{Computed, Evaluated, Expr, Field, Literal, Mapped, Operand, Rank};
 pub use float::Float;
 pub use value::{KeyOffset, KeyValue, SameKey, Shifted};
+pub use windows::WindowKey;
 
 use std::fmt;
 

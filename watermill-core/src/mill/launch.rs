@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tracing::Instrument;
 
-use crate::assemble::{Assembly, OpenWindow};
+use crate::assemble::{Assembly, LaneWindow};
 use crate::broker::{Broker, Job, Position, Session};
 use crate::engine::lane::abort;
 use crate::engine::make_node;
@@ -128,6 +128,7 @@ impl<M: StreamRecord> Mill<M> {
         while let Some(lane) = session.next_lane().await? {
             let mut outputs = session.outputs(&lane).await?;
             let mut ended_outputs = Vec::new();
+            let mut window = None;
             let from: Vec<Option<Position>> = match outputs.resume {
                 Some(checkpoint) if checkpoint.finished => {
                     tracing::info!(target: "watermill", function = %plan.function, "an earlier run has ended this mill");
@@ -140,6 +141,7 @@ impl<M: StreamRecord> Mill<M> {
                 }
                 Some(checkpoint) => {
                     ended_outputs = checkpoint.ended_outputs;
+                    window = checkpoint.window;
                     checkpoint.positions.into_iter().map(Some).collect()
                 }
                 None => vec![None; plan.nodes.len()],
@@ -157,7 +159,7 @@ impl<M: StreamRecord> Mill<M> {
                 what: "a source or sink is of another type than the one it was asked for".to_owned(),
                 cause: "the broker breaks its contract".into(),
             })?;
-            run.go_on(&ended_outputs);
+            run.go_on(&ended_outputs, window.as_deref());
             let span = tracing::info_span!(target: "watermill", "lane", function = %plan.function, lane = lane.index);
             let lane_report = run.run().instrument(span).await?;
             match &mut report {
@@ -182,6 +184,7 @@ impl<M: StreamRecord> Mill<M> {
             clock: Arc::clone(&self.clock),
             make_master: make_node::<M>,
             on_bad: self.policies(plan),
+            eos_after: plan.nodes.iter().map(|node| self.eos_after.get(&node.record.id()).copied()).collect(),
         }
     }
 
@@ -201,7 +204,7 @@ impl<M: StreamRecord> Mill<M> {
         streams
     }
 
-    pub(crate) fn open_window(&self) -> Option<OpenWindow> {
+    pub(crate) fn open_window(&self) -> Option<LaneWindow> {
         self.window.as_ref().map(|window| (window.open(), window.check()))
     }
 }

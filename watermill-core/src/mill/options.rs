@@ -87,6 +87,36 @@ impl<M: StreamRecord> Mill<M> {
         self
     }
 
+    /// The stream of `R` has ended when nothing has come from it for so long while the walk waits for it. What comes later is not read by this run. By
+    /// the mill's clock.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// use std::time::Duration;
+    /// use watermill::prelude::*;
+    /// use watermill::testing::{State, TestMill};
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// let mill = Mill::new(|_: &Reading| ()).eos_after::<Reading>(Duration::from_secs(60));
+    /// let mut test = TestMill::new(mill)?;
+    /// test.feed(Reading { celsius: 20.0 });
+    /// test.run()?;
+    /// test.advance(Duration::from_secs(60));
+    /// assert_eq!(test.run()?, State::Ended);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    #[must_use]
+    pub fn eos_after<R: StreamRecord>(mut self, silence: Duration) -> Self {
+        if silence.is_zero() {
+            self.mistakes.push(Mistake::new(
+                format!("`.eos_after::<{}>(0ns)` would end the stream before its first record", R::NAME),
+                "give it more time, or leave it out",
+            ));
+        }
+        self.eos_after.insert(TypeId::of::<R>(), silence);
+        self
+    }
+
     /// The largest number of records that may match one record; more is [`RunError::GroupTooLarge`](crate::RunError::GroupTooLarge).
     ///
     /// ```

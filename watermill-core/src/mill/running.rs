@@ -297,7 +297,8 @@ impl<M: StreamRecord> Mill<M> {
         let settings = &self.settings;
         let acks = !plan.acks().is_empty();
         let timed = settings.timeout.is_some();
-        match self.function.kind() {
+        let shared = self.window.as_ref().is_some_and(|window| window.shared);
+        let work = match self.function.kind() {
             Kind::Async if acks => Some((Work::Tasks, settings.in_flight.unwrap_or(ACKS_IN_FLIGHT))),
             Kind::Async => settings.in_flight.filter(|calls| *calls > 1).map(|calls| (Work::Tasks, calls)),
             Kind::Shared if settings.workers.is_some_and(|workers| workers > 1) || timed => {
@@ -306,7 +307,9 @@ impl<M: StreamRecord> Mill<M> {
                 Some((Work::Threads(workers), settings.in_flight.unwrap_or(room)))
             }
             _ => acks.then(|| (Work::Lane, settings.in_flight.unwrap_or(ACKS_IN_FLIGHT))),
-        }
+        };
+        // The masters of windows that share them stand in one stage.
+        work.map(|(work, room)| (work, if shared { 1 } else { room }))
     }
 
     /// Settings that do not go with the function.
@@ -316,6 +319,11 @@ impl<M: StreamRecord> Mill<M> {
         let has_acks = self.function.params().iter().any(|spec| matches!(spec.kind, ParamKind::Ack(_)));
         let mut misfits = Vec::new();
         let many = settings.workers.filter(|workers| *workers > 1);
+        if let Some(window) = &self.window {
+            let several = many.is_some() || settings.in_flight.is_some_and(|calls| calls > 1);
+            let cut_short = kind == Kind::Shared && settings.timeout.is_some();
+            misfits.extend(window.misfits(!self.joins.is_empty(), several, cut_short));
+        }
         match kind {
             Kind::PerLane => {
                 if let Some(workers) = many {

@@ -1,13 +1,40 @@
 //! Windows: several masters in one call.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `by_key.rs`, `count.rs`, `relaxed.rs` | windows that are no windows of time, and how they are declared |
+//! | `time.rs` | [`TimeWindow`]: windows of time, by event time and by arrival |
+//! | `fixed.rs`, `session.rs`, `sliding.rs` | their rules |
+//! | `emitter.rs` | [`WindowEmitter`]: windows of the user's own |
+//! | `rule.rs` | what the walk asks of a window |
+//! | `info.rs` | [`WindowInfo`] |
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::{KeyCheck, RoleCheck, Rule, Tape, describe, key_of};
 use crate::error::Mistake;
-use crate::key::{KeyExpr, KeyValue};
 use crate::record::StreamRecord;
+
+mod by_key;
+mod count;
+mod emitter;
+mod fixed;
+mod info;
+mod relaxed;
+mod rule;
+mod session;
+mod sliding;
+mod time;
+
+pub(crate) use emitter::AnyEmitter;
+pub(crate) use emitter::WakeUp;
+pub use emitter::{Buffer, Emit, Wake, WindowEmitter};
+pub use info::{CloseReason, WindowInfo};
+pub(crate) use rule::{AnySliding, AnyWindow, Coming, Entry, OpenWindow};
+pub use time::TimeWindow;
+
+use rule::WindowRule;
 
 /// How masters are put together for a function that takes `&[M]`.
 ///
@@ -36,55 +63,74 @@ use crate::record::StreamRecord;
 /// ```
 pub struct Window<M> {
     rule: Arc<dyn WindowRule<M>>,
+    /// The rule with empty windows too, where there are such.
+    empty: Option<Arc<dyn WindowRule<M>>>,
+    /// For a window of a number of masters, how many.
+    count: Option<usize>,
     pub(crate) text: String,
-    pub(crate) mistake: Option<Mistake>,
+    pub(crate) mistakes: Vec<Mistake>,
+    /// It does not work over joins.
+    pub(crate) alone: bool,
+    /// Its windows share their masters, so that calls are made one after the other.
+    pub(crate) shared: bool,
 }
 
 impl<M: StreamRecord> Window<M> {
-    /// Neighbours with an equal key: `Window::by(Reading::fields().time / 60)`. The key needs no order: whenever it
-    /// changes, a new window begins.
-    ///
-    /// ```
-    /// # extern crate watermill_core as watermill;
-    /// # use watermill::prelude::*;
-    /// # use watermill_derive::StreamRecord;
-    /// # #[derive(StreamRecord)] struct Sample { sensor: u32 }
-    /// # let samples = [7, 7, 3, 7].map(|sensor| Sample { sensor });
-    /// # let broker = MemoryBroker::new().read(Vec::from(samples));
-    /// let mill = Mill::new(|samples: &[Sample]| assert!(samples.iter().all(|one| one.sensor == samples[0].sensor)))
-    ///     .window(Window::by(Sample::fields().sensor));
-    /// // The sensors 7, 7 and 3 and 7 again.
-    /// assert_eq!(mill.run_blocking(broker)?.calls, 3);
-    /// # Ok::<(), watermill::RunError>(())
-    /// ```
-    #[must_use]
-    pub fn by<E: KeyExpr<M>>(key: E) -> Self {
-        let text = format!("window by {}", describe::<M, E>(&key));
-        Self { rule: Arc::new(ByKey(Arc::new(key))), text, mistake: None }
+    fn of(rule: Arc<dyn WindowRule<M>>, text: String) -> Self {
+        Self { rule, empty: None, count: None, text, mistakes: Vec::new(), alone: false, shared: false }
     }
 
-    /// A number of masters; only the last window may be smaller. Zero is a [`BuildError`](crate::BuildError).
-    ///
-    /// ```
-    /// # extern crate watermill_core as watermill;
-    /// # use watermill::prelude::*;
-    /// # use watermill_derive::StreamRecord;
-    /// # #[derive(StreamRecord)] struct Sample { sensor: u32 }
-    /// # let samples = [7, 7, 3, 7, 3].map(|sensor| Sample { sensor });
-    /// # let broker = MemoryBroker::new().read(Vec::from(samples));
-    /// let mill = Mill::new(|samples: &[Sample]| assert!(samples.len() <= 2)).window(Window::count(2));
-    /// // Of five masters.
-    /// assert_eq!(mill.run_blocking(broker)?.calls, 3);
-    /// # Ok::<(), watermill::RunError>(())
-    /// ```
-    #[must_use]
-    pub fn count(masters: usize) -> Self {
-        let problem = "`Window::count(0)` is a window of 0 masters, which would never close";
-        let mistake = (masters == 0).then(|| Mistake::new(problem, "call `Window::count(1)`, or with more"));
-        Self { rule: Arc::new(ByCount(masters)), text: format!("window of {masters}"), mistake }
+    fn refuse(&mut self, problem: impl Into<String>, fix: impl Into<String>) {
+        self.mistakes.push(Mistake::new(problem, fix));
     }
 
-    pub(crate) fn open(&self) -> Box<dyn AnyWindow> {
+    /// As [`TimeWindow::with_empty`], for [`relaxed`](Window::relaxed) windows and for those that have their key already.
+    ///
+    /// Only windows of time can be empty: anything else is a [`BuildError`](crate::BuildError).
+    #[must_use]
+    pub fn with_empty(mut self) -> Self {
+        match self.empty.take() {
+            Some(rule) => {
+                self.rule = rule;
+                self.text.push_str(", also empty");
+            }
+            None => self.refuse(
+                format!(
+                    "`.with_empty()` was called on a {}, but only windows of time can be empty",
+                    self.text
+                ),
+                "leave out `.with_empty()`",
+            ),
+        }
+        self
+    }
+
+    /// What of the mill does not go with the window: its joins, several calls at a time, calls that are given up while they hold their arguments.
+    pub(crate) fn misfits(&self, joined: bool, several: bool, cut_short: bool) -> Vec<Mistake> {
+        let mut misfits = Vec::new();
+        let text = &self.text;
+        if self.alone && joined {
+            misfits.push(Mistake::new(
+                format!("the {text} goes by when masters arrive, which says nothing of when their joins are complete"),
+                "over joins, let windows of time go by a key, `.by(..)`, or be of a number of masters, `Window::count(..)`",
+            ));
+        }
+        if self.shared && several {
+            misfits.push(Mistake::new(
+                format!("each {text} shares masters with others, so calls are made one after the other"),
+                "leave out `.workers(..)` and `.in_flight(..)`",
+            ));
+        }
+        if self.shared && cut_short {
+            misfits.push(Mistake::new(
+                format!("each {text} shares masters with others, and a call that is not async cannot give them back"),
+                "leave out `.timeout(..)`, or make the function async",
+            ));
+        }
+        misfits
+    }
+
+    pub(crate) fn open(&self) -> OpenWindow {
         self.rule.open()
     }
 
@@ -100,206 +146,21 @@ impl<M> fmt::Debug for Window<M> {
     }
 }
 
-trait WindowRule<M>: Send + Sync {
-    fn open(&self) -> Box<dyn AnyWindow>;
-    fn check(&self) -> Option<Box<dyn RoleCheck<M>>>;
+/// What [`Mill::window`](crate::Mill::window) takes: a [`Window`], or a [`TimeWindow`] of a `Duration`, which goes by arrival.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no window of `{M}` yet",
+    label = "not a window over `{M}`",
+    note = "a window whose size is in units of a key needs to know the key: `Window::fixed(60).by(Reading::fields().time)`",
+    note = "a window by arrival has a size of std's `Duration`: `Window::fixed(Duration::from_secs(60))`",
+    note = "the window has to be of the master, the first parameter of the function"
+)]
+pub trait IntoWindow<M> {
+    /// The window.
+    fn into_window(self) -> Window<M>;
 }
 
-/// The state of a window on one lane. Tapes come as `&Tape<M>`.
-pub(crate) trait AnyWindow: Send {
-    /// The window that holds masters already closes before the one at `position` comes in.
-    fn closes_before(&mut self, tape: &dyn Any, position: u64) -> bool;
-    /// The master at `position` comes in as the `count`th.
-    fn came_in(&mut self, tape: &dyn Any, position: u64, count: usize);
-    /// The window closes now.
-    fn is_full(&self, count: usize) -> bool;
-    /// Why it closes when it does so by itself.
-    fn reason(&self) -> CloseReason;
-}
-
-struct ByCount(usize);
-
-impl<M> WindowRule<M> for ByCount {
-    fn open(&self) -> Box<dyn AnyWindow> {
-        Box::new(Self(self.0))
-    }
-
-    fn check(&self) -> Option<Box<dyn RoleCheck<M>>> {
-        None
-    }
-}
-
-impl AnyWindow for ByCount {
-    fn closes_before(&mut self, _: &dyn Any, _: u64) -> bool {
-        false
-    }
-
-    fn came_in(&mut self, _: &dyn Any, _: u64, _: usize) {}
-
-    fn is_full(&self, count: usize) -> bool {
-        count >= self.0
-    }
-
-    fn reason(&self) -> CloseReason {
-        CloseReason::Full
-    }
-}
-
-struct ByKey<E>(Arc<E>);
-
-impl<M: StreamRecord, E: KeyExpr<M>> WindowRule<M> for ByKey<E> {
-    fn open(&self) -> Box<dyn AnyWindow> {
-        Box::new(OpenByKey::<M, E> { key: Arc::clone(&self.0), current: None })
-    }
-
-    fn check(&self) -> Option<Box<dyn RoleCheck<M>>> {
-        Some(Box::new(KeyCheck::new(Arc::clone(&self.0), Rule::Valid)))
-    }
-}
-
-struct OpenByKey<M, E: KeyExpr<M>> {
-    key: Arc<E>,
-    /// The key of the window; `None` is a key like any other here.
-    current: Option<E::Value>,
-}
-
-impl<M: StreamRecord, E: KeyExpr<M>> AnyWindow for OpenByKey<M, E> {
-    fn closes_before(&mut self, tape: &dyn Any, position: u64) -> bool {
-        let Some(record) = tape.downcast_ref::<Tape<M>>().and_then(|tape| tape.get(position)) else {
-            return false;
-        };
-        let key = key_of(&*self.key, record).ok().flatten();
-        let current = self.current.as_ref().and_then(|current| current.view().ok().flatten());
-        key != current
-    }
-
-    fn came_in(&mut self, tape: &dyn Any, position: u64, count: usize) {
-        if count > 1 {
-            return;
-        }
-        let record = tape.downcast_ref::<Tape<M>>().and_then(|tape| tape.get(position));
-        self.current = record
-            .and_then(|record| key_of(&*self.key, record).ok().flatten())
-            .map(|key| E::Value::detach(&key));
-    }
-
-    fn is_full(&self, _: usize) -> bool {
-        false
-    }
-
-    fn reason(&self) -> CloseReason {
-        CloseReason::KeyChanged
-    }
-}
-
-/// Why a window closed.
-///
-/// ```
-/// # extern crate watermill_core as watermill;
-/// use watermill::prelude::*;
-/// # use watermill_derive::StreamRecord;
-/// use watermill::window::CloseReason;
-///
-/// #[derive(StreamRecord)]
-/// struct Sample { minute: i64 }
-///
-/// /// Writes nothing for a minute that may not be complete.
-/// fn complete(samples: &[Sample], info: &WindowInfo) -> Option<Json> {
-///     match info.reason() {
-///         CloseReason::KeyChanged => Some(Json(samples.len().into())),
-///         CloseReason::EndOfStream => None,
-///         other => unreachable!("{other:?}: this window is not one of a number of masters"),
-///     }
-/// }
-///
-/// let counts = Collected::<Json>::new();
-/// let samples = [1, 1, 2].map(|minute| Sample { minute });
-/// let broker = MemoryBroker::new().read(Vec::from(samples)).write(&counts);
-/// Mill::new(complete).window(Window::by(Sample::fields().minute)).run_blocking(broker)?;
-/// assert_eq!(counts.take(), [Json(2.into())]);
-/// # Ok::<(), watermill::RunError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The next master has another window key.
-    KeyChanged,
-    /// It holds as many masters as it can.
-    Full,
-    /// There are no more masters.
-    EndOfStream,
-}
-
-/// The window of a call: how many windows there were before, and why it closed. Taken as `&WindowInfo`.
-///
-/// ```
-/// # extern crate watermill_core as watermill;
-/// use watermill::prelude::*;
-/// # use watermill_derive::StreamRecord;
-/// use watermill::window::CloseReason;
-///
-/// #[derive(StreamRecord)]
-/// struct Reading { time: i64 }
-///
-/// fn pair(readings: &[Reading], info: &WindowInfo) {
-///     let full = info.reason() == CloseReason::Full;
-///     assert_eq!((readings.len(), full), if info.index() == 0 { (2, true) } else { (1, false) });
-/// }
-///
-/// let readings = [0, 1, 2].map(|time| Reading { time });
-/// let broker = MemoryBroker::new().read(Vec::from(readings));
-/// assert_eq!(Mill::new(pair).window(Window::count(2)).run_blocking(broker)?.calls, 2);
-/// # Ok::<(), watermill::RunError>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct WindowInfo {
-    index: u64,
-    reason: CloseReason,
-}
-
-impl WindowInfo {
-    pub(crate) fn new() -> Self {
-        Self { index: 0, reason: CloseReason::EndOfStream }
-    }
-
-    pub(crate) fn set(&mut self, index: u64, reason: CloseReason) {
-        (self.index, self.reason) = (index, reason);
-    }
-
-    /// The number of this window on its lane in this run, from 0.
-    ///
-    /// ```
-    /// # extern crate watermill_core as watermill;
-    /// # use watermill::prelude::*;
-    /// # use watermill_derive::StreamRecord;
-    /// # #[derive(StreamRecord)] struct Sample { value: u64 }
-    /// # let broker = MemoryBroker::new().read((0..6).map(|value| Sample { value }).collect());
-    /// let mill = Mill::new(|samples: &[Sample], info: &WindowInfo| assert_eq!(samples[0].value, info.index() * 2));
-    /// assert_eq!(mill.window(Window::count(2)).run_blocking(broker)?.calls, 3);
-    /// # Ok::<(), watermill::RunError>(())
-    /// ```
-    #[must_use]
-    pub fn index(&self) -> u64 {
-        self.index
-    }
-
-    /// Why it closed.
-    ///
-    /// ```
-    /// # extern crate watermill_core as watermill;
-    /// # use watermill::prelude::*;
-    /// # use watermill_derive::StreamRecord;
-    /// # use watermill::window::CloseReason;
-    /// # #[derive(StreamRecord)] struct Sample { value: u64 }
-    /// # let broker = MemoryBroker::new().read((0..3).map(|value| Sample { value }).collect());
-    /// let mill = Mill::new(|samples: &[Sample], info: &WindowInfo| {
-    ///     assert_eq!(info.reason() == CloseReason::Full, samples.len() == 2);
-    /// });
-    /// assert_eq!(mill.window(Window::count(2)).run_blocking(broker)?.calls, 2);
-    /// # Ok::<(), watermill::RunError>(())
-    /// ```
-    #[must_use]
-    pub fn reason(&self) -> CloseReason {
-        self.reason
+impl<M> IntoWindow<M> for Window<M> {
+    fn into_window(self) -> Window<M> {
+        self
     }
 }

@@ -12,6 +12,7 @@ mod operators;
 mod print;
 mod records;
 mod values;
+mod windows;
 
 use watermill_core::key::{KeyExpr, KeyFault, KeyValue};
 use watermill_core::record::StreamRecord;

@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use super::pool::Pool;
 use super::settings::later;
 use super::wait::within;
-use crate::broker::Position;
 use crate::clock::Clock;
+use crate::engine::held::Standing;
 use crate::error::{BoxError, RecordPlace, RunError};
 use crate::function::{AckRef, AnyStage, CallResult, Called, Control, RecordMeta, Slot, Ticket};
 
@@ -39,7 +39,7 @@ pub(super) struct Flight {
     /// How many attempts have failed.
     pub(super) failed: u32,
     /// Where the inputs stood before it, if that was noted: there a restart begins when all before it are committed.
-    pub(super) before: Option<Vec<Position>>,
+    pub(super) before: Option<Standing>,
     /// When it has taken too long.
     pub(super) deadline: Option<SystemTime>,
     /// The worker that makes it, where that is known.
@@ -176,7 +176,7 @@ impl Crew {
         stage: AnyStage,
         place: RecordPlace,
         masters: Vec<(RecordMeta, u64)>,
-        before: Option<Vec<Position>>,
+        before: Option<Standing>,
     ) -> Option<Back> {
         let call = self.first + self.queue.len() as u64;
         if before.is_some() {

@@ -36,6 +36,7 @@ impl LaneRun<'_> {
                             Err(late) => return Err(self.failed(stage, late)),
                         }
                     }
+                    self.walk.clear(stage);
                     if let Ok(Control::End) = result {
                         self.collect(stage);
                         return Ok(Ended::here(EndReason::Function));
@@ -84,8 +85,8 @@ impl LaneRun<'_> {
     async fn commit_or_end(&mut self, stop: bool) -> Result<Option<EndReason>, RunError> {
         let now = self.clock.now();
         if self.commit_is_due(now) {
-            let positions = self.walk.positions();
-            self.commit(positions, false).await?;
+            let standing = self.walk.standing();
+            self.commit(standing, false).await?;
         }
         Ok(if stop { Some(self.steering.why_stopped()) } else { self.over(now) })
     }

@@ -19,11 +19,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::LocalSet;
 
+use super::held::Standing;
 use super::keyed::{Unwound, catching};
 use super::letters::LetterPort;
 use super::node::Loaded;
 use super::walk::Walk;
-use crate::broker::{Committer, Position};
+use crate::broker::Committer;
 use crate::clock::Clock;
 use crate::error::{BoxError, RunError};
 use crate::function::{AnyFunction, AnyStage, ParamNeeds, RecordMeta};
@@ -126,7 +127,7 @@ enum Where {
     /// Where the walk stands.
     Here,
     /// Where it stood before the first call that is not finished.
-    At(Vec<Position>),
+    At(Standing),
     /// A call is not finished, and where the walk stood before it is not known: what was done since the last commit is dropped.
     Unknown,
 }
@@ -136,8 +137,8 @@ impl Ended {
         Self { reason, at: Where::Here }
     }
 
-    fn at(reason: EndReason, positions: Vec<Position>) -> Self {
-        Self { reason, at: Where::At(positions) }
+    fn at(reason: EndReason, standing: Standing) -> Self {
+        Self { reason, at: Where::At(standing) }
     }
 
     fn unfinished(reason: EndReason) -> Self {
@@ -189,8 +190,9 @@ impl<'a> LaneRun<'a> {
         }
     }
 
-    /// Goes on behind a commit in which these outputs had ended.
-    pub(crate) fn go_on(&mut self, ended_outputs: &[bool]) {
+    /// Goes on behind a commit in which these outputs had ended, and the windows had this state.
+    pub(crate) fn go_on(&mut self, ended_outputs: &[bool], window: Option<&str>) {
+        self.walk.resume_window(window);
         for (port, ended) in self.ports.iter_mut().zip(ended_outputs) {
             port.ended = *ended;
         }
@@ -205,12 +207,12 @@ impl<'a> LaneRun<'a> {
             Ok(Ended { reason, at }) => {
                 let finished = matches!(reason, EndReason::InputEnded { .. } | EndReason::Function);
                 let last = match at {
-                    Where::Here => Some(self.walk.positions()),
-                    Where::At(positions) => Some(positions),
+                    Where::Here => Some(self.walk.standing()),
+                    Where::At(standing) => Some(standing),
                     Where::Unknown => None,
                 };
-                if let Some(positions) = last
-                    && let Err(error) = self.commit(positions, finished).await
+                if let Some(standing) = last
+                    && let Err(error) = self.commit(standing, finished).await
                 {
                     tracing::error!(target: "watermill", error = &error as &dyn std::error::Error, "the last commit failed");
                     abort(&mut *self.committer).await;
@@ -315,7 +317,7 @@ impl<'a> LaneRun<'a> {
 
     fn publish(&mut self, waiting: Option<usize>) {
         let inputs = if self.steering.wants_details() { Some(self.inputs()) } else { None };
-        let positions = inputs.as_ref().map(|_| self.walk.positions());
+        let standing = inputs.as_ref().map(|_| self.walk.standing());
         let results = self.ports.iter().map(|port| port.outlet.total()).sum();
         let records = self.walk.nodes.iter().map(|node| node.node.counts().read).sum();
         let waiting_for = waiting.map(|node| self.walk.nodes[node].stream.clone());
@@ -326,8 +328,8 @@ impl<'a> LaneRun<'a> {
             watch.records = records;
             watch.parked = waiting_for.is_some();
             watch.waiting_for = waiting_for;
-            if let (Some(inputs), Some(positions)) = (inputs, positions) {
-                (watch.inputs, watch.positions) = (inputs, positions);
+            if let (Some(inputs), Some(standing)) = (inputs, standing) {
+                (watch.inputs, watch.positions, watch.window) = (inputs, standing.positions, standing.window);
             }
         });
     }

@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use super::settings::{elapsed, later};
 use super::{FLUSH_AT, LaneRun};
-use crate::broker::{Checkpoint, Position};
+use crate::broker::Checkpoint;
+use crate::engine::held::Standing;
 use crate::error::{BoxError, RunError};
 use crate::function::{AnyOutlet, AnyStage, OutRef, Slot, Stage};
 
@@ -109,8 +110,8 @@ impl LaneRun<'_> {
         if let Some(letters) = &mut self.letters
             && self.walk.many_letters(least)
         {
-            let positions = self.walk.positions();
-            letters.hand_over(&mut self.walk, &positions).await?;
+            let standing = self.walk.standing();
+            letters.hand_over(&mut self.walk, &standing.positions).await?;
         }
         Ok(())
     }
@@ -131,14 +132,14 @@ impl LaneRun<'_> {
         self.tally.calls > self.since.calls || self.since.read
     }
 
-    /// Makes what was collected durable, together with `positions`.
-    pub(super) async fn commit(&mut self, positions: Vec<Position>, finished: bool) -> Result<(), RunError> {
+    /// Makes what was collected durable, together with where a restart goes on.
+    pub(super) async fn commit(&mut self, standing: Standing, finished: bool) -> Result<(), RunError> {
         self.flush(1).await?;
         if let Some(letters) = &mut self.letters {
-            letters.hand_over(&mut self.walk, &positions).await?;
+            letters.hand_over(&mut self.walk, &standing.positions).await?;
         }
         let checkpoint = Checkpoint {
-            positions,
+            positions: standing.positions,
             finished,
             ended_outputs: self
                 .ports
@@ -146,6 +147,7 @@ impl LaneRun<'_> {
                 .map(|port| finished || port.ended)
                 .chain(self.letters.as_ref().map(|_| finished))
                 .collect(),
+            window: standing.window,
         };
         self.committer.commit(&checkpoint).await?;
         for port in &mut self.ports {

@@ -68,7 +68,7 @@ impl LaneRun<'_> {
                 };
                 // Anew after every wait: a commit may have passed masters since that no call is made for.
                 let note = crew.should_note(self.settings.commits.calls, now);
-                let before = note.then(|| self.walk.positions());
+                let before = note.then(|| self.walk.standing());
                 match self.walk.step(stage.get(), 0)? {
                     Step::Call | Step::Called(..) => {
                         if let Some(back) =
@@ -152,14 +152,14 @@ impl LaneRun<'_> {
         if !self.commit_is_due(now) {
             return Ok(());
         }
-        let positions = match crew.front() {
-            None => self.walk.positions(),
+        let standing = match crew.front() {
+            None => self.walk.standing(),
             Some(front) => match &front.before {
                 Some(before) => before.clone(),
                 None => return Ok(()),
             },
         };
-        self.commit(positions, false).await
+        self.commit(standing, false).await
     }
 
     /// A call has returned, perhaps one that is not waited for any more.

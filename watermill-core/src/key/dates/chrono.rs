@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike, Utc};
 
 use crate::key::number::{arith_by_checked, constant};
 use crate::key::scalar::key_by_value;
+use crate::key::windows::windows_by_ticks;
 use crate::key::{Arith, ArithFault, KeyFault, KeyOffset, KeyValue, Minus, Plus, Shifted, Shown};
 
 key_by_value! { NaiveDate, NaiveTime, NaiveDateTime, TimeDelta }
@@ -118,6 +119,56 @@ offset_by_plus! {
     NaiveDateTime;
     TimeDelta;
     DateTime<Tz> [Tz: TimeZone<Offset: Send + Sync> + 'static];
+}
+
+const SECOND: i128 = 1_000_000_000;
+
+/// The Unix epoch, in days of the common era.
+const EPOCH_DAY: i128 = 719_163;
+
+/// Nanoseconds; a leap second ends with the one before it.
+fn nanoseconds(seconds: i64, below: u32) -> i128 {
+    i128::from(seconds) * SECOND + i128::from(below).min(SECOND - 1)
+}
+
+/// Whole seconds, and the nanoseconds beyond them.
+fn seconds(nanoseconds: i128) -> Option<(i64, u32)> {
+    let below = u32::try_from(nanoseconds.rem_euclid(SECOND)).ok()?;
+    Some((i64::try_from(nanoseconds.div_euclid(SECOND)).ok()?, below))
+}
+
+fn size(of: &TimeDelta) -> i128 {
+    i128::from(of.num_seconds()) * SECOND + i128::from(of.subsec_nanos())
+}
+
+windows_by_ticks! {
+    NaiveDate, TimeDelta:
+        |view| i128::from(view.num_days_from_ce()) - EPOCH_DAY, |by| i128::from(by.num_days()),
+        |days, like| NaiveDate::from_num_days_from_ce_opt(i32::try_from(days.saturating_add(EPOCH_DAY)).ok()?);
+    NaiveTime, TimeDelta:
+        |view| nanoseconds(i64::from(view.num_seconds_from_midnight()), view.nanosecond()), |by| size(by),
+        |ticks, like| {
+            let (seconds, below) = seconds(ticks)?;
+            NaiveTime::from_num_seconds_from_midnight_opt(u32::try_from(seconds).ok()?, below)
+        };
+    NaiveDateTime, TimeDelta:
+        |view| nanoseconds(view.and_utc().timestamp(), view.and_utc().timestamp_subsec_nanos()), |by| size(by),
+        |ticks, like| {
+            let (seconds, below) = seconds(ticks)?;
+            Utc.timestamp_opt(seconds, below).single().map(|time| time.naive_utc())
+        };
+    TimeDelta, TimeDelta:
+        |view| size(view), |by| size(by),
+        |ticks, like| {
+            let (seconds, below) = seconds(ticks)?;
+            TimeDelta::new(seconds, below)
+        };
+    DateTime<Tz>, TimeDelta [Tz: TimeZone<Offset: Send + Sync> + 'static]:
+        |view| nanoseconds(view.timestamp(), view.timestamp_subsec_nanos()), |by| size(by),
+        |ticks, like| {
+            let (seconds, below) = seconds(ticks)?;
+            like.timezone().timestamp_opt(seconds, below).single()
+        };
 }
 
 impl Shown for NaiveDate {}

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Span, Timestamp, Zoned};
 
 use crate::key::number::{arith_by_checked, constant};
 use crate::key::scalar::key_by_value;
+use crate::key::windows::windows_by_ticks;
 use crate::key::{Arith, ArithFault, KeyFault, KeyOffset, KeyValue, Minus, Plus, Shifted, Shown};
 
 key_by_value! { Timestamp, Date, DateTime, Time, SignedDuration }
@@ -118,3 +119,34 @@ impl Shown for DateTime {}
 impl Shown for Time {}
 impl Shown for Zoned {}
 impl Shown for SignedDuration {}
+
+/// Midnight of the Unix epoch.
+const EPOCH: DateTime = jiff::civil::datetime(1970, 1, 1, 0, 0, 0, 0);
+
+fn signed(nanoseconds: i128) -> Option<SignedDuration> {
+    let seconds = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).ok()?;
+    let below = i64::try_from(nanoseconds.rem_euclid(1_000_000_000)).ok()?;
+    SignedDuration::from_secs(seconds).checked_add(SignedDuration::from_nanos(below))
+}
+
+windows_by_ticks! {
+    Timestamp, SignedDuration:
+        |view| view.as_nanosecond(), |by| by.as_nanos(), |ticks, like| Timestamp::from_nanosecond(ticks).ok();
+    Date, SignedDuration:
+        |view| i128::from(view.duration_since(EPOCH.date()).as_hours() / 24), |by| i128::from(by.as_hours() / 24),
+        |days, like| {
+            let hours = i64::try_from(days).ok()?.checked_mul(24)?;
+            EPOCH.date().checked_add(SignedDuration::try_from_hours(hours)?).ok()
+        };
+    DateTime, SignedDuration:
+        |view| view.duration_since(EPOCH).as_nanos(), |by| by.as_nanos(),
+        |ticks, like| EPOCH.checked_add(signed(ticks)?).ok();
+    Time, SignedDuration:
+        |view| view.duration_since(Time::midnight()).as_nanos(), |by| by.as_nanos(),
+        |ticks, like| Time::midnight().checked_add(signed(ticks)?).ok();
+    SignedDuration, SignedDuration:
+        |view| view.as_nanos(), |by| by.as_nanos(), |ticks, like| signed(ticks);
+    Zoned, SignedDuration:
+        |view| view.timestamp().as_nanosecond(), |by| by.as_nanos(),
+        |ticks, like| Some(Timestamp::from_nanosecond(ticks).ok()?.to_zoned(like.time_zone().clone()));
+}

@@ -6,6 +6,7 @@ use time::{Date, Duration, OffsetDateTime, PrimitiveDateTime, Time};
 
 use crate::key::number::{arith_by_checked, constant};
 use crate::key::scalar::{key_by_value, offset_by_checked_add};
+use crate::key::windows::windows_by_ticks;
 use crate::key::{Arith, ArithFault, KeyOffset, Minus, Plus, Shifted, Shown};
 
 key_by_value! {
@@ -93,4 +94,31 @@ impl Arith<Minus, Duration> for Time {
     fn apply(&self, by: &Duration) -> Result<Self, ArithFault> {
         within_day(*self, -by.whole_nanoseconds()).map_err(|_| ArithFault::Overflow)
     }
+}
+
+/// The Unix epoch as a Julian day.
+const EPOCH_DAY: i128 = 2_440_588;
+
+windows_by_ticks! {
+    Date, Duration:
+        |view| i128::from(view.to_julian_day()) - EPOCH_DAY, |by| i128::from(by.whole_days()),
+        |days, like| Date::from_julian_day(i32::try_from(days.saturating_add(EPOCH_DAY)).ok()?).ok();
+    Time, Duration:
+        |view| since_midnight(*view), |by| by.whole_nanoseconds(),
+        |ticks, like| within_day(Time::MIDNIGHT, ticks).ok();
+    PrimitiveDateTime, Duration:
+        |view| view.assume_utc().unix_timestamp_nanos(), |by| by.whole_nanoseconds(),
+        |ticks, like| {
+            let time = OffsetDateTime::from_unix_timestamp_nanos(ticks).ok()?;
+            Some(PrimitiveDateTime::new(time.date(), time.time()))
+        };
+    OffsetDateTime, Duration:
+        |view| view.unix_timestamp_nanos(), |by| by.whole_nanoseconds(),
+        |ticks, like| OffsetDateTime::from_unix_timestamp_nanos(ticks).ok()?.checked_to_offset(like.offset());
+    Duration, Duration:
+        |view| view.whole_nanoseconds(), |by| by.whole_nanoseconds(),
+        |ticks, like| {
+            let seconds = i64::try_from(ticks.div_euclid(1_000_000_000)).ok()?;
+            Duration::seconds(seconds).checked_add(Duration::nanoseconds(ticks.rem_euclid(1_000_000_000) as i64))
+        };
 }
