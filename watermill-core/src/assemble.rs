@@ -14,7 +14,6 @@ use crate::handle::Control;
 use crate::letter::DeadLetter;
 use crate::plan::Plan;
 use crate::policy::OnBad;
-use crate::retry::Then;
 use crate::window::OpenWindow;
 
 /// The window of a lane, and the check of its key, a `Box<dyn RoleCheck<M>>`.
@@ -33,6 +32,9 @@ pub(crate) struct Assembly<'a> {
     pub(crate) make_master: MakeNode,
     /// For each node what is done with its bad records.
     pub(crate) on_bad: Vec<OnBad>,
+    /// For each result stream what is done with results that cannot be written.
+    pub(crate) on_refused: Vec<OnBad>,
+    pub(crate) has_letters: bool,
     /// For each node after how much silence it has ended.
     pub(crate) eos_after: Vec<Option<Duration>>,
 }
@@ -68,9 +70,9 @@ impl<'a> Assembly<'a> {
         let mut nodes = Vec::with_capacity(plan.nodes.len());
         let mut total = Some(0);
         let function: Arc<str> = Arc::from(plan.function.as_str());
-        let calls_leave_letters = self.settings.on_error.then() == Then::DeadLetter;
-        let keeps_letters = calls_leave_letters || self.on_bad.contains(&OnBad::DeadLetter);
-        if sources.len() != plan.nodes.len() || sinks.len() != plan.ports.len() + usize::from(keeps_letters) {
+        if sources.len() != plan.nodes.len()
+            || sinks.len() != plan.ports.len() + usize::from(self.has_letters)
+        {
             return None;
         }
         for (index, (source, checks)) in sources.into_iter().zip(checks).enumerate() {
@@ -117,6 +119,8 @@ impl<'a> Assembly<'a> {
                 outlet: (port.spec.outlet)(sink)?,
                 ended: false,
                 committed: 0,
+                on_refused: self.on_refused.get(ports.len()).copied().unwrap_or_default(),
+                refused: 0,
             });
         }
         let letters = match sinks.next() {

@@ -37,6 +37,8 @@ pub enum Origin {
     },
     /// Memory; offsets are indexes.
     Memory,
+    /// The results of this mill, which have no place yet; offsets are the numbers of the results of one type in a run.
+    Results,
 }
 
 impl fmt::Display for Origin {
@@ -46,6 +48,7 @@ impl fmt::Display for Origin {
             Self::Topic { topic, partition } => write!(f, "topic `{topic}`, partition {partition}"),
             Self::Collection { name } => write!(f, "collection `{name}`"),
             Self::Memory => f.write_str("memory"),
+            Self::Results => f.write_str("the results"),
         }
     }
 }
@@ -77,6 +80,7 @@ impl fmt::Display for RecordPlace {
                 write!(f, "{origin}, byte {}, record {}", self.offset, self.number)
             }
             Origin::Memory => write!(f, "record {}", self.offset),
+            Origin::Results => write!(f, "result {}", self.offset),
             origin => write!(f, "{origin}, offset {}", self.offset),
         }
     }

@@ -12,6 +12,7 @@ use crate::error::{BuildError, BuildProblem, Mistake};
 use crate::function::{AnyFunction, Injections, ParamKind, ParamSpec, PortSpec};
 use crate::join_with::JoinSpec;
 use crate::letter::DeadLetter;
+use crate::policy::OnBad;
 use crate::record::RecordType;
 
 /// A checked join tree.
@@ -103,13 +104,15 @@ impl Plan {
         acks.map(|(param, _)| param).collect()
     }
 
-    /// Finds every stream in the catalog of a broker. `put_aside` says of which streams records may become dead letters.
+    /// Finds every stream in the catalog of a broker. `put_aside` says of which streams records may become dead letters, `on_refused` for each
+    /// result stream what is done with results that cannot be written.
     pub(crate) fn job(
         &self,
         catalog: &Catalog,
         broker: &str,
         window: Option<&str>,
         put_aside: &[bool],
+        on_refused: &[OnBad],
     ) -> Result<Job, BuildError> {
         let mut inputs = Vec::with_capacity(self.nodes.len());
         for (index, node) in self.nodes.iter().enumerate() {
@@ -132,21 +135,25 @@ impl Plan {
             inputs.push(InputRequest { input, stream: node.stream.clone(), node: index, keep_raw });
         }
         let mut outputs = Vec::with_capacity(self.ports.len());
-        for port in &self.ports {
+        for (port, on_refused) in self.ports.iter().zip(on_refused) {
             let record = port.spec.record;
             let missing = BuildProblem::NoOutput { record: record.to_string() };
             let output = self.output(catalog, broker, record, missing)?;
-            outputs.push(OutputRequest { output, stream: record.to_string(), letters: false });
+            let leave_out = *on_refused != OnBad::Fail;
+            outputs.push(OutputRequest { output, stream: record.to_string(), letters: false, leave_out });
         }
-        if let Some(input) = inputs.iter().find(|input| input.keep_raw) {
+        let input = inputs.iter().find(|input| input.keep_raw).map(|input| &input.stream);
+        let refused = on_refused.iter().position(|policy| *policy == OnBad::DeadLetter);
+        if let Some(stream) = input.or_else(|| refused.map(|port| &outputs[port].stream)) {
             let record = RecordType::of::<DeadLetter>();
-            let stream = input.stream.clone();
+            let stream = stream.clone();
             if self.ports.iter().any(|port| port.spec.record == record) {
                 let fix = "let the function write a record type of its own";
                 return Err(self.error(BuildProblem::OwnLetters { stream }, fix));
             }
             let output = self.output(catalog, broker, record, BuildProblem::NoLetters { stream })?;
-            outputs.push(OutputRequest { output, stream: record.to_string(), letters: true });
+            let stream = record.to_string();
+            outputs.push(OutputRequest { output, stream, letters: true, leave_out: false });
         }
         let streams = self.nodes.iter().map(|node| node.stream.clone()).collect();
         let mill = self.explain(window).split_off(self.function.len());

@@ -82,6 +82,7 @@ impl RunReport {
         }
         for (output, more) in self.outputs.iter_mut().zip(other.outputs) {
             output.records += more.records;
+            output.refused += more.refused;
         }
         self.results += other.results;
         self.calls += other.calls;
@@ -158,6 +159,9 @@ pub struct OutputReport {
     pub stream: String,
     /// Results written.
     pub records: u64,
+    /// Results that could not be written and were left out: see [`Mill::on_refused`](crate::Mill::on_refused).
+    #[serde(default)]
+    pub refused: u64,
 }
 
 /// Why a run ended.
@@ -260,6 +264,9 @@ impl fmt::Display for RunReport {
         }
         for output in &self.outputs {
             write!(f, "\n  -> {}: {} results", output.stream, output.records)?;
+            if output.refused > 0 {
+                write!(f, ", {} refused", output.refused)?;
+            }
         }
         Ok(())
     }

@@ -169,7 +169,7 @@ impl TestMill {
             sinks.push(sink);
             ports.push((port.spec.record, kept));
         }
-        if mill.put_aside(&plan).contains(&true) {
+        if mill.has_letters(&plan) {
             let (sink, kept) = make_collect::<DeadLetter>();
             sinks.push(sink);
             ports.push((RecordType::of::<DeadLetter>(), kept));

@@ -138,8 +138,12 @@ async fn session(broker: JsonFileBroker, inputs: usize, outputs: usize) -> Box<d
         node: input,
         keep_raw: false,
     });
-    let outputs =
-        (0..outputs).map(|output| OutputRequest { output, stream: "out".to_owned(), letters: false });
+    let outputs = (0..outputs).map(|output| OutputRequest {
+        output,
+        stream: "out".to_owned(),
+        letters: false,
+        leave_out: false,
+    });
     let job = Job { inputs: inputs.collect(), outputs: outputs.collect(), ..Job::default() };
     broker.open(&job).await.unwrap()
 }

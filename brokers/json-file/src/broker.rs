@@ -23,7 +23,7 @@ use crate::options::Options;
 use crate::output_text::OutputText;
 use crate::replay::ReplayCodec;
 use crate::session::FileSession;
-use crate::sink::{FileSink, Writer};
+use crate::sink::{FileSink, Rules, Writer};
 use crate::source::{Beginning, FileSource};
 
 /// Reads and writes JSON files.
@@ -106,6 +106,8 @@ pub(crate) struct Output {
     pub(crate) compression: Compression,
     /// It grows under its name, instead of appearing when it is complete.
     pub(crate) append: bool,
+    /// Records that cannot be written are left out.
+    pub(crate) leave_out: bool,
     /// Why it cannot be.
     pub(crate) problem: Option<String>,
     pub(crate) open: OpenSink,
@@ -113,7 +115,7 @@ pub(crate) struct Output {
 
 /// Makes a sink and what commits it; knows record and codec.
 pub(crate) type OpenSink =
-    Arc<dyn Fn(OutputText, bool, &str) -> Result<(AnySink, Box<dyn Writer>), BrokerError> + Send + Sync>;
+    Arc<dyn Fn(OutputText, Rules, &str) -> Result<(AnySink, Box<dyn Writer>), BrokerError> + Send + Sync>;
 
 impl Output {
     pub(crate) fn format(&self, options: &Options) -> Format {
@@ -367,8 +369,9 @@ impl JsonFileBroker {
             Location::Path(path) => by_name(path),
         };
         let codec = Arc::new(codec);
-        let open: OpenSink = Arc::new(move |text, lines, shown| {
-            let (sink, writer) = FileSink::<R>::start(text, Arc::clone(&codec), check_lines && lines, shown)?;
+        let open: OpenSink = Arc::new(move |text, rules, shown| {
+            let rules = Rules { one_a_line: check_lines && rules.one_a_line, ..rules };
+            let (sink, writer) = FileSink::<R>::start(text, Arc::clone(&codec), rules, shown)?;
             Ok((AnySink::new(sink), writer))
         });
         let record = RecordType::of::<R>();
@@ -378,6 +381,7 @@ impl JsonFileBroker {
             format,
             compression,
             append: false,
+            leave_out: false,
             problem: None,
             open,
         });

@@ -86,15 +86,25 @@ impl OutputText {
     /// Adds one element, whose text `encode` appends.
     #[inline]
     pub(crate) fn element<E>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let from = self.buffer.len();
         if self.format == Format::JsonArray {
             self.buffer.extend_from_slice(if self.elements == 0 { b"[\n" } else { b",\n" });
         }
-        encode(&mut self.buffer)?;
+        if let Err(error) = encode(&mut self.buffer) {
+            self.buffer.truncate(from);
+            return Err(error);
+        }
         if self.format == Format::Ndjson {
             self.buffer.push(b'\n');
         }
         self.elements += 1;
         Ok(())
+    }
+
+    /// Takes back the element that was added last, whose text began at `from`.
+    pub(crate) fn take_back(&mut self, from: usize) {
+        self.buffer.truncate(from);
+        self.elements -= 1;
     }
 
     /// Where the text of the next element will begin in [`written_since`](Self::written_since).

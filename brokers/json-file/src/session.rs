@@ -22,6 +22,7 @@ use crate::output_text::{Committed, OutputText};
 use crate::partial_file::open_destination;
 use crate::resume::{Resumed, state_path, take_up};
 use crate::shared::{Content, SharedReading};
+use crate::sink::Rules;
 use crate::source::{Beginning, Ended};
 
 /// A run over files.
@@ -99,7 +100,9 @@ impl FileSession {
         for request in &job.outputs {
             let output =
                 outputs.get(request.output).ok_or_else(|| not_declared("output", &request.stream))?;
-            session.outputs.push(output.clone());
+            let mut output = output.clone();
+            output.leave_out = request.leave_out;
+            session.outputs.push(output);
         }
         Ok(session)
     }
@@ -289,7 +292,8 @@ impl FileSession {
             if !finished {
                 text.go_on(kept).map_err(|cause| path_failure("write", shown.as_ref(), cause))?;
             }
-            let (sink, writer) = (output.open)(text, format == Format::Ndjson, &shown)?;
+            let rules = Rules { one_a_line: format == Format::Ndjson, leave_out: output.leave_out };
+            let (sink, writer) = (output.open)(text, rules, &shown)?;
             sinks.push(sink);
             committed.push(CommittedOutput { writer, partial });
         }

@@ -6,7 +6,7 @@ use std::thread;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use watermill_core::broker::codec::Encode;
-use watermill_core::broker::{BoxFuture, Sink};
+use watermill_core::broker::{BoxFuture, Refused, Sink};
 use watermill_core::error::{BoxError, BrokerError};
 use watermill_core::record::StreamRecord;
 
@@ -26,6 +26,10 @@ enum Order<R> {
     Commit {
         step: CommitStep,
         done: oneshot::Sender<Committed>,
+    },
+    /// Which results were left out?
+    Refused {
+        done: oneshot::Sender<Vec<Refused>>,
     },
     /// Let go of the file; what was not committed is of no interest any more.
     Stop {
@@ -67,7 +71,7 @@ impl<R: StreamRecord> FileSink<R> {
     pub(crate) fn start<E: Encode<R>>(
         text: OutputText,
         codec: Arc<E>,
-        one_a_line: bool,
+        rules: Rules,
         shown: &str,
     ) -> Result<(Self, Box<dyn Writer>), BrokerError> {
         let (orders, received) = mpsc::channel(QUEUED);
@@ -80,12 +84,13 @@ impl<R: StreamRecord> FileSink<R> {
             failure: Arc::clone(&failure),
             shown: shown.to_owned(),
         };
-        let job = WriterJob { text, codec, one_a_line, shown: shown.to_owned() };
+        let (number, refused, shown) = (0, Vec::new(), shown.to_owned());
+        let job = WriterJob { text, codec, rules, number, refused, shown };
         thread::Builder::new()
             .name("watermill-writer".to_owned())
             .spawn(move || job.run(received, &failure))
             .map_err(|cause| {
-                crate::failure::failure("start the writer of", format_args!("`{shown}`"), cause)
+                crate::failure::failure("start the writer of", format_args!("`{}`", sink.shown), cause)
             })?;
         Ok((sink, Box::new(control)))
     }
@@ -114,6 +119,14 @@ impl<R: StreamRecord> Sink<R> for FileSink<R> {
             // The room is given back when the order is done with, or dropped.
             let room = Arc::clone(&self.room).acquire_many_owned(records).await.map_err(|_| self.reason())?;
             self.order(Order::Write(results, room)).await
+        })
+    }
+
+    fn refused(&mut self) -> BoxFuture<'_, Result<Vec<Refused>, BrokerError>> {
+        Box::pin(async move {
+            let (done, answer) = oneshot::channel();
+            self.order(Order::Refused { done }).await?;
+            answer.await.map_err(|_| self.reason())
         })
     }
 }
@@ -148,9 +161,21 @@ fn tell(slot: &FailureSlot, error: BrokerError) {
 struct WriterJob<E> {
     text: OutputText,
     codec: Arc<E>,
-    /// Whether a line feed inside a record has to be looked for.
-    one_a_line: bool,
+    rules: Rules,
+    /// The number of the next record.
+    number: u64,
+    /// Those that were left out.
+    refused: Vec<Refused>,
     shown: String,
+}
+
+/// What a writer looks at in each record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Whether a line feed inside a record has to be looked for.
+    pub(crate) one_a_line: bool,
+    /// A record that cannot be written is left out.
+    pub(crate) leave_out: bool,
 }
 
 impl<E> WriterJob<E> {
@@ -199,6 +224,9 @@ impl<E> WriterJob<E> {
             };
             match order {
                 Order::Write(records, _room) => self.write(&records)?,
+                Order::Refused { done } => {
+                    let _ = done.send(std::mem::take(&mut self.refused));
+                }
                 Order::Stop { done } => return Ok(Some(done)),
                 Order::Commit { step, done } => {
                     match self.commit(step) {
@@ -222,20 +250,35 @@ impl<E> WriterJob<E> {
         E: Encode<R>,
     {
         for record in records {
-            let from = self.text.pending();
-            let codec = &self.codec;
-            self.text
-                .element(|buffer| codec.encode(record, buffer))
-                .map_err(|cause| self.failure("encode a record for", cause))?;
-            if self.one_a_line {
-                let text = self.text.pending_text(from).trim_ascii();
-                if text.is_empty() || text.contains(&b'\n') {
-                    let cause =
-                        "its text is empty or has a line feed in it, which one record a line does not allow";
-                    return Err(self.failure("encode a record for", cause));
+            if let Err(error) = self.element(record) {
+                if !self.rules.leave_out {
+                    return Err(self.failure("encode a record for", error));
                 }
+                self.refused.push(Refused { number: self.number, error });
             }
+            self.number += 1;
             self.text.write_if_full().map_err(|cause| self.io_failure(cause))?;
+        }
+        Ok(())
+    }
+
+    /// Adds one record to the text, or nothing.
+    fn element<R>(&mut self, record: &R) -> Result<(), BoxError>
+    where
+        E: Encode<R>,
+    {
+        let from = self.text.pending();
+        let codec = &self.codec;
+        self.text.element(|buffer| codec.encode(record, buffer))?;
+        if self.rules.one_a_line {
+            let text = self.text.pending_text(from).trim_ascii();
+            if text.is_empty() || text.contains(&b'\n') {
+                self.text.take_back(from);
+                return Err(
+                    "its text is empty or has a line feed in it, which one record a line does not allow"
+                        .into(),
+                );
+            }
         }
         Ok(())
     }

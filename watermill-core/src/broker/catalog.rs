@@ -121,7 +121,7 @@ pub struct InputRequest {
 /// ```
 /// # use watermill_core::broker::OutputRequest;
 /// # use watermill_core::prelude::*;
-/// let request = OutputRequest { output: 0, stream: "Json".to_owned() };
+/// let request = OutputRequest { output: 0, stream: "Json".to_owned(), letters: false, leave_out: false };
 /// let catalog = MemoryBroker::new().write(&Collected::<Json>::new()).catalog()?;
 /// assert_eq!(catalog.outputs[request.output].record.name(), "Json");
 /// # Ok::<(), watermill_core::RunError>(())
@@ -134,6 +134,8 @@ pub struct OutputRequest {
     pub stream: String,
     /// It is where the dead letters of the mill go; the last of [`Job::outputs`] then.
     pub letters: bool,
+    /// Results that cannot be written are left out, and told of by [`Sink::refused`].
+    pub leave_out: bool,
 }
 
 /// A source whose record type is known only to the engine's typed parts.

@@ -32,7 +32,7 @@ pub use position::{Checkpoint, LastRecord, Position};
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::error::BrokerError;
+use crate::error::{BoxError, BrokerError};
 
 /// A boxed future, as the contracts return it. Allocated per batch or rarer.
 ///
@@ -265,6 +265,31 @@ pub trait Source<R>: Send {
 pub trait Sink<R>: Send {
     /// Takes results in their order. They become visible with the next commit.
     fn write(&mut self, results: Vec<R>) -> BoxFuture<'_, Result<(), BrokerError>>;
+
+    /// Waits until all that was written until now is encoded, and tells which results were left out since this was asked last. Only asked
+    /// where [`OutputRequest::leave_out`] was set; a sink that never leaves a result out needs no code.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    fn refused(&mut self) -> BoxFuture<'_, Result<Vec<Refused>, BrokerError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+}
+
+/// A result that a sink could not write, and left out.
+///
+/// ```
+/// use watermill_core::broker::Refused;
+///
+/// let refused = Refused { number: 7, error: "it is larger than the topic allows".into() };
+/// assert_eq!(refused.error.to_string(), "it is larger than the topic allows");
+/// ```
+#[derive(Debug)]
+pub struct Refused {
+    /// Its number among the results that this sink was given, from 0.
+    pub number: u64,
+    /// Why.
+    pub error: BoxError,
 }
 
 /// Makes outputs and input positions durable in one step.

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 
 use crate::broker::feed::{MakeCollect, make_collect};
-use crate::broker::{AnySink, BoxFuture, Sink};
+use crate::broker::{AnySink, BoxFuture, Refused, Sink};
 use crate::error::BrokerError;
 use crate::key::Place;
 use crate::record::{RecordType, StreamRecord};
@@ -180,6 +180,8 @@ pub(crate) trait AnyOutlet: Send {
     fn total(&self) -> u64;
     /// Hands what waits to the sink.
     fn flush(&mut self) -> BoxFuture<'_, Result<(), BrokerError>>;
+    /// What the sink has left out since this was asked last.
+    fn refused(&mut self) -> BoxFuture<'_, Result<Vec<Refused>, BrokerError>>;
 }
 
 struct Outlet<R> {
@@ -211,6 +213,10 @@ impl<R: StreamRecord> AnyOutlet for Outlet<R> {
 
     fn flush(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
         self.sink.write(std::mem::take(&mut self.waiting))
+    }
+
+    fn refused(&mut self) -> BoxFuture<'_, Result<Vec<Refused>, BrokerError>> {
+        self.sink.refused()
     }
 }
 

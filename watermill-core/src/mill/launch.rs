@@ -79,7 +79,7 @@ impl<M: StreamRecord> Mill<M> {
         let plan = self.plan()?;
         let catalog = broker.catalog()?;
         let window = self.window.as_ref().map(|window| window.text.as_str());
-        let job = plan.job(&catalog, broker.name(), window, &self.put_aside(&plan))?;
+        let job = plan.job(&catalog, broker.name(), window, &self.put_aside(&plan), &self.refusals(&plan))?;
         Ok((plan, job))
     }
 
@@ -184,6 +184,8 @@ impl<M: StreamRecord> Mill<M> {
             clock: Arc::clone(&self.clock),
             make_master: make_node::<M>,
             on_bad: self.policies(plan),
+            on_refused: self.refusals(plan),
+            has_letters: self.has_letters(plan),
             eos_after: plan.nodes.iter().map(|node| self.eos_after.get(&node.record.id()).copied()).collect(),
         }
     }
@@ -202,6 +204,17 @@ impl<M: StreamRecord> Mill<M> {
             *master |= self.settings.on_error.then() == Then::DeadLetter;
         }
         streams
+    }
+
+    /// For each result stream of the plan what is done with results that cannot be written.
+    pub(crate) fn refusals(&self, plan: &Plan) -> Vec<OnBad> {
+        let policy = |record: RecordType| self.on_refused.get(&record.id()).copied().unwrap_or_default();
+        plan.ports.iter().map(|port| policy(port.spec.record)).collect()
+    }
+
+    /// There is a stream of dead letters.
+    pub(crate) fn has_letters(&self, plan: &Plan) -> bool {
+        self.put_aside(plan).contains(&true) || self.refusals(plan).contains(&OnBad::DeadLetter)
     }
 
     pub(crate) fn open_window(&self) -> Option<LaneWindow> {

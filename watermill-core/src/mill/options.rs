@@ -117,6 +117,32 @@ impl<M: StreamRecord> Mill<M> {
         self
     }
 
+    /// What is done with results of `R` that the broker cannot write: they cannot be encoded, or are too large for it. The default is to stop.
+    /// Left out, they are counted in [`OutputReport::refused`](crate::OutputReport::refused); put aside, each leaves a
+    /// [`DeadLetter`](crate::DeadLetter) of the kind `result` with the number of the result, but without bytes, since it has none.
+    ///
+    /// A storage that fails as a whole is another matter: [`restart`](Mill::restart).
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # #[derive(StreamRecord)] struct Hot { celsius: f64 }
+    /// let hot = Collected::<Hot>::new();
+    /// let report = Mill::new(|reading: &Reading| Hot { celsius: reading.celsius })
+    ///     .on_refused::<Hot>(OnBad::Skip)
+    ///     .run_blocking(MemoryBroker::new().read(vec![Reading { celsius: 99.0 }]).write(&hot))?;
+    /// // Memory refuses nothing.
+    /// assert_eq!((report.outputs[0].records, report.outputs[0].refused), (1, 0));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    #[must_use]
+    pub fn on_refused<R: StreamRecord>(mut self, policy: OnBad) -> Self {
+        self.on_refused.insert(TypeId::of::<R>(), policy);
+        self
+    }
+
     /// The largest number of records that may match one record; more is [`RunError::GroupTooLarge`](crate::RunError::GroupTooLarge).
     ///
     /// ```

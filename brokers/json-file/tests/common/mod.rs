@@ -59,7 +59,12 @@ pub fn job(broker: &JsonFileBroker) -> Result<Job, BrokerError> {
         job.inputs.push(InputRequest { input, stream, node: input, keep_raw: true });
     }
     for (output, decl) in catalog.outputs.iter().enumerate() {
-        job.outputs.push(OutputRequest { output, stream: decl.record.name().to_owned(), letters: false });
+        job.outputs.push(OutputRequest {
+            output,
+            stream: decl.record.name().to_owned(),
+            letters: false,
+            leave_out: false,
+        });
     }
     Ok(job)
 }

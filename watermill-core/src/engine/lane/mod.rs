@@ -362,7 +362,11 @@ impl<'a> LaneRun<'a> {
         let outputs: Vec<OutputReport> = self
             .ports
             .iter()
-            .map(|port| OutputReport { stream: port.stream.clone(), records: port.committed })
+            .map(|port| OutputReport {
+                stream: port.stream.clone(),
+                records: port.committed,
+                refused: port.refused,
+            })
             .collect();
         RunReport {
             function: self.function.clone(),

@@ -1,13 +1,16 @@
 //! The result streams of a lane, and its commits.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::settings::{elapsed, later};
 use super::{FLUSH_AT, LaneRun};
-use crate::broker::Checkpoint;
+use crate::broker::{Checkpoint, Origin, Refused};
 use crate::engine::held::Standing;
-use crate::error::{BoxError, RunError};
+use crate::error::{BoxError, RecordPlace, RunError};
 use crate::function::{AnyOutlet, AnyStage, OutRef, Slot, Stage};
+use crate::letter::DeadLetter;
+use crate::policy::OnBad;
 
 /// A result stream of the function.
 pub(crate) struct Port {
@@ -18,6 +21,10 @@ pub(crate) struct Port {
     pub(crate) ended: bool,
     /// How many results were committed.
     pub(crate) committed: u64,
+    /// What is done with results that the sink cannot write.
+    pub(crate) on_refused: OnBad,
+    /// How many such were left out, in commits that were made.
+    pub(crate) refused: u64,
 }
 
 impl Port {
@@ -132,9 +139,35 @@ impl LaneRun<'_> {
         self.tally.calls > self.since.calls || self.since.read
     }
 
+    /// How many results each sink has left out since the last commit. Their letters belong to the next one.
+    async fn ask_for_refused(&mut self) -> Result<Vec<u64>, RunError> {
+        let mut counts = Vec::with_capacity(self.ports.len());
+        for port in &mut self.ports {
+            if port.on_refused == OnBad::Fail {
+                counts.push(0);
+                continue;
+            }
+            let refused = port.outlet.refused().await?;
+            counts.push(refused.len() as u64);
+            for Refused { number, error } in refused {
+                let error: &dyn std::error::Error = &*error;
+                tracing::warn!(target: "watermill", stream = port.stream, number, error, "a result cannot be written");
+                if let (OnBad::DeadLetter, Some(letters)) = (port.on_refused, &mut self.letters) {
+                    let origin = Arc::new(Origin::Results);
+                    let place = RecordPlace { origin, offset: number, number };
+                    let now = self.clock.now();
+                    let told = ("result", error);
+                    letters.put(DeadLetter::new(&self.function, &port.stream, &place, &[], told, now));
+                }
+            }
+        }
+        Ok(counts)
+    }
+
     /// Makes what was collected durable, together with where a restart goes on.
     pub(super) async fn commit(&mut self, standing: Standing, finished: bool) -> Result<(), RunError> {
         self.flush(1).await?;
+        let refused = self.ask_for_refused().await?;
         if let Some(letters) = &mut self.letters {
             letters.hand_over(&mut self.walk, &standing.positions).await?;
         }
@@ -150,8 +183,9 @@ impl LaneRun<'_> {
             window: standing.window,
         };
         self.committer.commit(&checkpoint).await?;
-        for port in &mut self.ports {
-            port.committed = port.outlet.total();
+        for (port, refused) in self.ports.iter_mut().zip(refused) {
+            port.refused += refused;
+            port.committed = port.outlet.total() - port.refused;
         }
         self.walk.letters_committed();
         self.tally.commits += 1;
