@@ -38,13 +38,14 @@ struct State {
     rates: Rates,
     crashed: bool,
     errors: u64,
+    seeming: u64,
 }
 
 impl Faults {
     /// Faults at these rates.
     #[must_use]
     pub fn new(random: Random, rates: Rates, clock: Arc<dyn Clock>, store: Arc<Store>) -> Self {
-        let state = State { random, rates, crashed: false, errors: 0 };
+        let state = State { random, rates, crashed: false, errors: 0, seeming: 0 };
         Self { state: Mutex::new(state), clock, store }
     }
 
@@ -58,6 +59,12 @@ impl Faults {
     #[must_use]
     pub fn errors(&self) -> u64 {
         lock(&self.state).errors
+    }
+
+    /// How many commits only seemed to have failed.
+    #[must_use]
+    pub fn seeming(&self) -> u64 {
+        lock(&self.state).seeming
     }
 
     /// One in so many, as the seed has it.
@@ -110,6 +117,7 @@ impl Faults {
         }
         if self.chance(error) {
             self.store.log(|| format!("error at {action}"));
+            lock(&self.state).seeming += u64::from(action == "committed");
             return Err(self.failure(action, "the storage is out of order"));
         }
         Ok(())
