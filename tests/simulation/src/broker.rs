@@ -195,7 +195,11 @@ impl<R: StreamRecord + Clone> Source<R> for SimSource<R> {
     fn next(&mut self) -> BoxFuture<'_, Result<Batch<R>, BrokerError>> {
         Box::pin(async move {
             let faults = &self.parts.faults;
-            let ready = *self.ready.get_or_insert_with(|| faults.clock().now() + faults.delay());
+            let ready = match self.ready {
+                Some(ready) => ready,
+                None => faults.clock().now() + faults.begin("read")?,
+            };
+            self.ready = Some(ready);
             if faults.clock().now() < ready {
                 faults.clock().sleep_until(ready).await;
             }
