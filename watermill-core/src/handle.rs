@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,11 +19,16 @@ use crate::report::{EndReason, InputReport, RunReport};
 #[derive(Default)]
 pub(crate) struct Control {
     stop: AtomicBool,
+    given_up: AtomicBool,
     reason: Mutex<Option<EndReason>>,
     wake: Notify,
     details: bool,
     watch: Mutex<Watch>,
     last_commit: Mutex<Option<Instant>>,
+    /// What a lane had committed when its storage failed.
+    committed: Mutex<Option<RunReport>>,
+    /// When the first lane began.
+    started: OnceLock<SystemTime>,
     outcome: Mutex<Outcome>,
     is_over: Condvar,
     over: Notify,
@@ -105,8 +110,26 @@ impl Control {
         self.details
     }
 
+    /// When the run began: not anew when it goes back to its last commit.
+    pub(crate) fn started(&self, now: SystemTime) -> SystemTime {
+        *self.started.get_or_init(|| now)
+    }
+
+    pub(crate) fn put_committed(&self, report: RunReport) {
+        *lock(&self.committed) = Some(report);
+    }
+
+    pub(crate) fn take_committed(&self) -> Option<RunReport> {
+        lock(&self.committed).take()
+    }
+
     pub(crate) fn should_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The run was given up: it must not commit any more, since somebody else may have taken its place.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
     }
 
     /// Why the run was asked to stop.
@@ -122,6 +145,7 @@ impl Control {
 
     /// Gives the run up: whoever waits for it is told so at once, and it ends as soon as it can.
     pub(crate) fn abort(&self, why: RunError) {
+        self.given_up.store(true, Ordering::Release);
         self.finish(Err(why));
         self.stop(EndReason::Stopped);
     }

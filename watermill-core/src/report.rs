@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// What a run came to: the accounting of every stream, its results, and why it ended.
 ///
 /// For every input, `records = matched + unmatched + skipped + dead_lettered + pending`.
-/// The counts are those of this run, also where it went on with an earlier one.
+/// The counts are those of this run, also where it went on with an earlier one. Where it went back to its last commit
+/// ([`Mill::restart`](crate::Mill::restart)), the inputs are counted from there on, and all else from the beginning.
 ///
 /// ```
 /// # extern crate watermill_core as watermill;
@@ -70,19 +71,21 @@ impl RunReport {
         }
     }
 
-    /// Adds the report of another lane of the same mill.
+    /// Adds the report of another lane of the same mill, or of the same lane after it went back to its last commit.
     pub(crate) fn add(&mut self, other: Self) {
-        for (input, more) in self.inputs.iter_mut().zip(other.inputs) {
-            input.records += more.records;
-            input.matched += more.matched;
-            input.unmatched += more.unmatched;
-            input.skipped += more.skipped;
-            input.dead_lettered += more.dead_lettered;
-            input.pending += more.pending;
+        if self.inputs.is_empty() {
+            self.inputs.clone_from(&other.inputs);
+            self.end.clone_from(&other.end);
+        } else {
+            self.add_inputs(other.inputs);
         }
-        for (output, more) in self.outputs.iter_mut().zip(other.outputs) {
-            output.records += more.records;
-            output.refused += more.refused;
+        if self.outputs.is_empty() {
+            self.outputs = other.outputs;
+        } else {
+            for (output, more) in self.outputs.iter_mut().zip(other.outputs) {
+                output.records += more.records;
+                output.refused += more.refused;
+            }
         }
         self.results += other.results;
         self.calls += other.calls;
@@ -90,6 +93,17 @@ impl RunReport {
         self.given_up += other.given_up;
         self.commits += other.commits;
         self.elapsed = self.elapsed.max(other.elapsed);
+    }
+
+    fn add_inputs(&mut self, others: Vec<InputReport>) {
+        for (input, more) in self.inputs.iter_mut().zip(others) {
+            input.records += more.records;
+            input.matched += more.matched;
+            input.unmatched += more.unmatched;
+            input.skipped += more.skipped;
+            input.dead_lettered += more.dead_lettered;
+            input.pending += more.pending;
+        }
     }
 }
 
@@ -211,6 +225,13 @@ pub enum EndReason {
     Records,
     /// An earlier run has come to the end; there was nothing to do.
     EndedBefore,
+}
+
+impl EndReason {
+    /// The lane has come to its end; otherwise a later run goes on with it.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::InputEnded { .. } | Self::Function | Self::EndedBefore)
+    }
 }
 
 impl fmt::Display for EndReason {

@@ -119,6 +119,23 @@ impl Running {
         }
     }
 
+    /// Sends it a signal: `INT`, `TERM`.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.expect("there is a `kill`").success(), "the program is gone");
+    }
+
+    /// Whether it is still there.
+    ///
+    /// # Panics
+    /// When that cannot be found out.
+    pub fn is_there(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
     /// Kills it after `delay`, if it is still there then.
     #[must_use]
     pub fn kill_after(mut self, delay: Duration) -> Ended {

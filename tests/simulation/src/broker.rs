@@ -21,8 +21,8 @@ pub struct SimBroker {
     parts: Parts,
 }
 
-/// Makes a source that begins there.
-type OpenSource = dyn Fn(&Parts, usize) -> AnySource + Send + Sync;
+/// Makes a source that begins there, perhaps at the mark behind the last record.
+type OpenSource = dyn Fn(&Parts, usize, bool) -> AnySource + Send + Sync;
 /// Makes a sink of the output at this place.
 type OpenSink = dyn Fn(&Parts, Written, usize) -> AnySink + Send + Sync;
 /// What was written since the last commit, for each output.
@@ -76,9 +76,9 @@ impl SimBroker {
     pub fn read<R: StreamRecord + Clone>(mut self, records: Vec<R>) -> Self {
         let decl = InputDecl { record: RecordType::of::<R>(), name: None, location: "memory".to_owned() };
         let records = Arc::new(records);
-        let open = move |parts: &Parts, from: usize| {
+        let open = move |parts: &Parts, from: usize, marked: bool| {
             let (records, parts) = (Arc::clone(&records), parts.clone());
-            AnySource::new::<R>(SimSource { records, next: from, ready: None, parts })
+            AnySource::new::<R>(SimSource { records, next: from, marked, ready: None, parts })
         };
         self.inputs.push((decl, Arc::new(open)));
         self
@@ -172,8 +172,11 @@ impl Session for SimSession {
                 Some(last) if self.parts.faults.chance(2) => last.offset,
                 _ => from.next,
             };
-            let from = from.iter().map(|from| from.as_ref().map_or(0, start) as usize);
-            Ok(self.inputs.iter().zip(from).map(|(open, from)| open(&self.parts, from)).collect())
+            let open = |(open, from): (&Arc<OpenSource>, &Option<Position>)| {
+                let marked = from.as_ref().is_some_and(|from| from.marked);
+                open(&self.parts, from.as_ref().map_or(0, start) as usize, marked)
+            };
+            Ok(self.inputs.iter().zip(from).map(open).collect())
         })
     }
 }
@@ -181,6 +184,8 @@ impl Session for SimSession {
 struct SimSource<R> {
     records: Arc<Vec<R>>,
     next: usize,
+    /// It has ended by a mark, as far as is known.
+    marked: bool,
     /// When the next batch is there. It stays when the future is dropped, as a real fetch does.
     ready: Option<SystemTime>,
     parts: Parts,
@@ -190,7 +195,11 @@ impl<R: StreamRecord + Clone> Source<R> for SimSource<R> {
     fn next(&mut self) -> BoxFuture<'_, Result<Batch<R>, BrokerError>> {
         Box::pin(async move {
             let faults = &self.parts.faults;
-            let ready = *self.ready.get_or_insert_with(|| faults.clock().now() + faults.delay());
+            let ready = match self.ready {
+                Some(ready) => ready,
+                None => faults.clock().now() + faults.begin("read")?,
+            };
+            self.ready = Some(ready);
             if faults.clock().now() < ready {
                 faults.clock().sleep_until(ready).await;
             }
@@ -205,8 +214,9 @@ impl<R: StreamRecord + Clone> Source<R> for SimSource<R> {
             let mut batch = Batch::new(records, Places::memory(self.next as u64, count));
             batch.progress = count as u64;
             // Sometimes the end is seen with the last record, sometimes behind it.
-            if end == self.records.len() && (count == 0 || faults.chance(2)) {
-                batch.end = Some(if faults.chance(2) { InputEnd::Exhausted } else { InputEnd::Mark });
+            if end == self.records.len() && (self.marked || count == 0 || faults.chance(2)) {
+                self.marked |= faults.chance(2);
+                batch.end = Some(if !self.marked { InputEnd::Exhausted } else { InputEnd::Mark });
             }
             self.next = end;
             if count > 0 {
@@ -244,7 +254,10 @@ impl Committer for SimCommitter {
     fn commit<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
             let (store, faults) = (&self.parts.store, &self.parts.faults);
-            faults.pass("commit").await?;
+            store.committing(true);
+            let passed = faults.pass("commit").await;
+            store.committing(false);
+            passed?;
             if !store.owned_by(self.epoch) {
                 store.log(|| "a commit is refused".to_owned());
                 return Err(faults.failure("commit", "the lane was revoked"));

@@ -38,13 +38,24 @@ struct State {
     rates: Rates,
     crashed: bool,
     errors: u64,
+    seeming: u64,
+    plans: Vec<(&'static str, u64, Planned)>,
+}
+
+/// What is to happen at an await, whatever the seed says.
+#[derive(Debug, Clone, Copy)]
+pub enum Planned {
+    /// It takes so long.
+    Delay(Duration),
+    /// It fails.
+    Error,
 }
 
 impl Faults {
     /// Faults at these rates.
     #[must_use]
     pub fn new(random: Random, rates: Rates, clock: Arc<dyn Clock>, store: Arc<Store>) -> Self {
-        let state = State { random, rates, crashed: false, errors: 0 };
+        let state = State { random, rates, crashed: false, errors: 0, seeming: 0, plans: Vec::new() };
         Self { state: Mutex::new(state), clock, store }
     }
 
@@ -60,6 +71,12 @@ impl Faults {
         lock(&self.state).errors
     }
 
+    /// How many commits only seemed to have failed.
+    #[must_use]
+    pub fn seeming(&self) -> u64 {
+        lock(&self.state).seeming
+    }
+
     /// One in so many, as the seed has it.
     pub fn chance(&self, of: u64) -> bool {
         of > 0 && lock(&self.state).random.one_in(of)
@@ -70,8 +87,7 @@ impl Faults {
         lock(&self.state).random.within(low, high)
     }
 
-    /// How long the next await takes.
-    pub fn delay(&self) -> Duration {
+    fn delay(&self) -> Duration {
         let mut state = lock(&self.state);
         let (often, longest) = (state.rates.delay, state.rates.longest.as_micros() as u64);
         if often > 0 && state.random.one_in(often) {
@@ -81,12 +97,41 @@ impl Faults {
         }
     }
 
+    /// Has something happen the next time but `after` that `action` is done.
+    pub fn plan(&self, action: &'static str, after: u64, what: Planned) {
+        lock(&self.state).plans.push((action, after, what));
+    }
+
+    /// How long the next await takes, unless it is to fail.
+    ///
+    /// # Errors
+    /// As planned.
+    pub fn begin(&self, action: &str) -> Result<Duration, BrokerError> {
+        match self.planned(action) {
+            Some(Planned::Delay(time)) => Ok(time),
+            Some(Planned::Error) => Err(self.failure(action, "as planned")),
+            None => Ok(self.delay()),
+        }
+    }
+
+    fn planned(&self, action: &str) -> Option<Planned> {
+        let mut state = lock(&self.state);
+        let mut found = None;
+        for (index, plan) in state.plans.iter_mut().enumerate().filter(|(_, plan)| plan.0 == action) {
+            match plan.1.checked_sub(1) {
+                Some(left) => plan.1 = left,
+                None => found = Some(index),
+            }
+        }
+        found.map(|index| state.plans.remove(index).2)
+    }
+
     /// An await of the storage: it may take its time, fail, or be the last thing that happens.
     ///
     /// # Errors
     /// As the seed has it.
     pub async fn pass(&self, action: &str) -> Result<(), BrokerError> {
-        self.wait(self.delay()).await;
+        self.wait(self.begin(action)?).await;
         self.strike(action).await
     }
 
@@ -110,6 +155,7 @@ impl Faults {
         }
         if self.chance(error) {
             self.store.log(|| format!("error at {action}"));
+            lock(&self.state).seeming += u64::from(action == "committed");
             return Err(self.failure(action, "the storage is out of order"));
         }
         Ok(())

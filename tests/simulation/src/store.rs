@@ -36,6 +36,7 @@ struct State {
     epoch: u64,
     violation: Option<String>,
     trace: Vec<String>,
+    committing: bool,
 }
 
 impl Store {
@@ -76,6 +77,18 @@ impl Store {
         }
     }
 
+    /// A commit has begun, or is over.
+    pub fn committing(&self, begun: bool) {
+        lock(&self.state).committing = begun;
+    }
+
+    /// How many commits there may be when none is begun any more.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        let state = lock(&self.state);
+        state.durable.commits + u64::from(state.committing)
+    }
+
     /// What has been committed.
     #[must_use]
     pub fn durable(&self) -> Durable {
@@ -112,7 +125,8 @@ fn follows(before: &Durable, after: &Durable) -> Result<(), String> {
         return Err("a commit behind the last one".to_owned());
     }
     for (input, (old, new)) in old.positions.iter().zip(&new.positions).enumerate() {
-        if new.next < old.next || (old.ended && !new.ended) {
+        // Without a mark at its end, a stream may go on later.
+        if new.next < old.next || (old.marked && !new.marked) {
             return Err(format!("input {input} goes back, from {old:?} to {new:?}"));
         }
     }

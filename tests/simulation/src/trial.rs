@@ -17,7 +17,7 @@ use crate::mills::mill;
 use crate::model::Model;
 use crate::random::Random;
 use crate::scenario::{Ending, Scenario};
-use crate::store::Store;
+use crate::store::{Durable, Store};
 use crate::world::{World, no_attempts};
 
 /// From this run on nothing goes wrong any more, so that there is an end.
@@ -138,7 +138,8 @@ fn runs(scenario: &Arc<Scenario>, store: &Arc<Store>, tally: &mut Tally) -> Resu
             ]);
             (clock.now() + after, what)
         });
-        let commits = store.durable().commits;
+        let before = store.durable();
+        let commits = before.commits;
         store.log(|| format!("run {number} begins"));
         let run =
             drive(mill(scenario, &world, &clock, calm), broker).map_err(|error| format!("{error:?}"))?;
@@ -163,13 +164,17 @@ fn runs(scenario: &Arc<Scenario>, store: &Arc<Store>, tally: &mut Tally) -> Resu
                 Ok(report) => {
                     store.log(|| format!("the run ends: {}", report.end));
                     if report.end == EndReason::EndedBefore {
-                        if !finished || durable.commits != commits {
+                        if finished && durable.commits == commits {
+                            return Ok(());
+                        }
+                        // Its last commit seemed to have failed, so that it tried again.
+                        if !finished || faults.seeming() == 0 {
                             return Err("a run says that it ended before, which it has not".to_owned());
                         }
-                        return Ok(());
+                        continue;
                     }
                     let seen = Ran { scenario, reads: &reads, world: &world, clock: &clock, faults: &faults };
-                    seen.check(&report, finished, durable.commits - commits)?;
+                    seen.check(&report, &before, &durable)?;
                     tally.stopped += u64::from(!finished);
                 }
                 Err(RunError::Broker(error)) => {
@@ -208,7 +213,8 @@ struct Ran<'a> {
 }
 
 impl Ran<'_> {
-    fn check(&self, report: &RunReport, finished: bool, commits: u64) -> Result<(), String> {
+    fn check(&self, report: &RunReport, before: &Durable, after: &Durable) -> Result<(), String> {
+        let finished = after.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.finished);
         let should_finish = matches!(report.end, EndReason::InputEnded { .. } | EndReason::Function);
         if should_finish != finished {
             return Err(format!("the run ends with `{}`, but finished is {finished}", report.end));
@@ -219,9 +225,17 @@ impl Ran<'_> {
                 return Err(format!("not everything is accounted for: {input:?}"));
             }
         }
-        // A commit that only seems to have failed is not counted, and neither is what was done before a restart.
-        if self.faults.errors() == 0 && report.commits != commits {
-            return Err(format!("{} commits are reported, and {commits} were made", report.commits));
+        // A commit that only seems to have failed is not counted.
+        if self.faults.seeming() == 0 {
+            let commits = after.commits - before.commits;
+            let lines = |durable: &Durable| durable.lines.iter().map(|lines| lines.len() as u64).sum::<u64>();
+            let results = lines(after) - lines(before);
+            if (report.commits, report.results) != (commits, results) {
+                return Err(format!(
+                    "{} commits with {} results are reported, but there were {commits} with {results}",
+                    report.commits, report.results
+                ));
+            }
         }
         if report.end == EndReason::Idle {
             let Ending::Idle(silence) = self.scenario.ending else { return Err("idle?".to_owned()) };
@@ -310,7 +324,7 @@ impl Simulation<'_> {
         match what {
             Meddling::Stop => control.stop(),
             Meddling::Abort => {
-                self.aborted = Some(self.store.durable().commits);
+                self.aborted = Some(self.store.begun());
                 control.abort();
             }
             Meddling::Crash => return true,

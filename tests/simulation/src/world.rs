@@ -247,7 +247,14 @@ impl World {
     pub fn do_due(&self, run_is_over: bool) {
         let now = self.clock.now();
         let due: Vec<Handed> = lock(&self.state).handed.extract_if(.., |handed| handed.due <= now).collect();
-        for Handed { first, ack, outcome, late, .. } in due {
+        for mut handed in due {
+            if handed.late && !handed.ack.is_closed() {
+                // The lane has not looked yet: it may be writing. Still later, then.
+                handed.due = now + self.scenario.timeout.unwrap_or_default();
+                lock(&self.state).handed.push(handed);
+                continue;
+            }
+            let Handed { first, ack, outcome, late, .. } = handed;
             let taken = self.use_ack(first, ack, outcome);
             if taken && run_is_over {
                 self.store.complain(format!("the `Ack` of {first} was taken though the run is over"));

@@ -104,6 +104,17 @@ impl Walk {
         }
     }
 
+    /// As [`Walk::standing`], were the call that was prepared last not made; not known of windows.
+    pub(crate) fn standing_before_call(&mut self) -> Option<Standing> {
+        if self.window.is_some() {
+            return None;
+        }
+        self.next = self.next.saturating_sub(1);
+        let standing = self.standing();
+        self.next += 1;
+        Some(standing)
+    }
+
     /// Records that took part in a call, and records that are held for one, of `node`.
     pub(crate) fn matched_and_pending(&self, node: usize) -> (u64, u64) {
         let state = &self.nodes[node];

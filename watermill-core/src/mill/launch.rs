@@ -93,12 +93,23 @@ impl<M: StreamRecord> Mill<M> {
     ) -> Result<RunReport, RunError> {
         let mut failed = 0;
         let mut commits = 0;
+        // What was done before the storage failed, as far as it is committed.
+        let mut report = None;
         loop {
             let result = match broker.open(job).await {
-                Ok(mut session) => self.run_lanes(plan, &mut *session, steering).await,
+                Ok(mut session) => self.run_lanes(plan, &mut *session, steering, &mut report).await,
                 Err(error) => Err(error.into()),
             };
-            let Err(RunError::Broker(error)) = result else { return result };
+            let error = match result {
+                Err(RunError::Broker(error)) => error,
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    return report.ok_or_else(|| RunError::Runtime {
+                        what: "there was nothing to walk".to_owned(),
+                        cause: "the broker handed out no lane".into(),
+                    });
+                }
+            };
             let now = steering.watch().commits;
             failed = if now > commits { 1 } else { failed + 1 };
             commits = now;
@@ -122,9 +133,9 @@ impl<M: StreamRecord> Mill<M> {
         plan: &Plan,
         session: &mut dyn Session,
         steering: &Arc<Control>,
-    ) -> Result<RunReport, RunError> {
+        report: &mut Option<RunReport>,
+    ) -> Result<(), RunError> {
         let assembly = self.assembly(plan);
-        let mut report: Option<RunReport> = None;
         while let Some(lane) = session.next_lane().await? {
             let mut outputs = session.outputs(&lane).await?;
             let mut ended_outputs = Vec::new();
@@ -132,11 +143,7 @@ impl<M: StreamRecord> Mill<M> {
             let from: Vec<Option<Position>> = match outputs.resume {
                 Some(checkpoint) if checkpoint.finished => {
                     tracing::info!(target: "watermill", function = %plan.function, "an earlier run has ended this mill");
-                    let ended = RunReport::ended_before(&plan.function);
-                    match &mut report {
-                        None => report = Some(ended),
-                        Some(sum) => sum.add(ended),
-                    }
+                    add(report, RunReport::ended_before(&plan.function));
                     continue;
                 }
                 Some(checkpoint) => {
@@ -161,16 +168,18 @@ impl<M: StreamRecord> Mill<M> {
             })?;
             run.go_on(&ended_outputs, window.as_deref());
             let span = tracing::info_span!(target: "watermill", "lane", function = %plan.function, lane = lane.index);
-            let lane_report = run.run().instrument(span).await?;
-            match &mut report {
-                None => report = Some(lane_report),
-                Some(sum) => sum.add(lane_report),
+            let result = run.run().instrument(span).await;
+            if let Some(committed) = steering.take_committed() {
+                add(report, committed);
+            }
+            let result = result?;
+            let ends_the_run = !result.end.is_final();
+            add(report, result);
+            if ends_the_run {
+                break;
             }
         }
-        report.ok_or_else(|| RunError::Runtime {
-            what: "there was nothing to walk".to_owned(),
-            cause: "the broker handed out no lane".into(),
-        })
+        Ok(())
     }
 
     pub(crate) fn assembly<'a>(&'a self, plan: &'a Plan) -> Assembly<'a> {
@@ -219,6 +228,14 @@ impl<M: StreamRecord> Mill<M> {
 
     pub(crate) fn open_window(&self) -> Option<LaneWindow> {
         self.window.as_ref().map(|window| (window.open(), window.check()))
+    }
+}
+
+/// Adds the report of a lane to those of others, or of the same one before it went back to its last commit.
+fn add(sum: &mut Option<RunReport>, report: RunReport) {
+    match sum {
+        None => *sum = Some(report),
+        Some(sum) => sum.add(report),
     }
 }
 

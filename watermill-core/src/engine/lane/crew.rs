@@ -160,11 +160,22 @@ impl Crew {
         self.queue.iter().all(|flight| !matches!(flight.state, State::Away | State::Waiting(..)))
     }
 
+    /// The lane itself ends calls that take too long. Tasks do so without it, and are asked for nothing but their result.
+    fn ends_late_calls(&self) -> bool {
+        matches!(self.hands, Hands::Threads(_))
+    }
+
+    /// Where the inputs stand behind all that is done with is known: by `before` of the first call that is not.
+    pub(super) fn knows_prefix(&self) -> bool {
+        self.front().is_none_or(|front| front.before.is_some())
+    }
+
     /// The next time at which something is to be done about a call.
     pub(super) fn deadline(&self) -> Option<SystemTime> {
         let of = |flight: &Flight| match &flight.state {
             State::Waiting(_, at) => Some(*at),
-            State::Away | State::Acking(..) => flight.deadline,
+            State::Acking(..) => flight.deadline,
+            State::Away if self.ends_late_calls() => flight.deadline,
             _ => None,
         };
         self.queue.iter().filter_map(of).min()
@@ -269,7 +280,8 @@ impl Crew {
         let due = |(index, flight): (usize, &Flight)| {
             let due = match &flight.state {
                 State::Waiting(_, at) => *at <= now,
-                State::Away | State::Acking(..) => flight.deadline.is_some_and(|at| at <= now),
+                State::Acking(..) => flight.deadline.is_some_and(|at| at <= now),
+                State::Away if self.ends_late_calls() => flight.deadline.is_some_and(|at| at <= now),
                 _ => false,
             };
             due.then_some(self.first + index as u64)

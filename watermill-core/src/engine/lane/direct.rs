@@ -18,6 +18,7 @@ impl LaneRun<'_> {
         loop {
             match self.walk.step(stage, self.most_calls(looks.left()))? {
                 step @ (Step::Call | Step::Called(..)) => {
+                    self.quiet_since = None;
                     let (made, mut result) = match step {
                         Step::Called(made, result) => (made, result),
                         _ => (1, within(stage.call(), self.settings.timeout, &*self.clock).await),
@@ -25,7 +26,15 @@ impl LaneRun<'_> {
                     if result.is_err() {
                         match self.again(stage, result).await? {
                             Some(settled) => result = settled,
-                            None => return Ok(Ended::unfinished(EndReason::Stopped)),
+                            None => {
+                                // What the calls before it came to is committed.
+                                self.collect(stage);
+                                let reason = self.steering.why_stopped();
+                                return Ok(match self.walk.standing_before_call() {
+                                    Some(before) => Ended::at(reason, before),
+                                    None => Ended::unfinished(reason),
+                                });
+                            }
                         }
                     }
                     self.tally.calls += u64::from(made);
@@ -69,6 +78,7 @@ impl LaneRun<'_> {
                     self.walk.set_now(self.clock.now());
                     match woken {
                         Woken::Loaded(loaded) => self.loaded(node, loaded)?,
+                        Woken::Deadline if self.is_idle() => return Ok(Ended::here(EndReason::Idle)),
                         Woken::Deadline => {}
                         Woken::Stopped => return Ok(Ended::here(self.steering.why_stopped())),
                     }

@@ -59,6 +59,8 @@ struct Since {
     last: SystemTime,
     /// How many calls there were then.
     calls: u64,
+    /// And how many of them had been given up.
+    given_up: u64,
     /// Something was read.
     read: bool,
 }
@@ -111,8 +113,8 @@ pub(crate) struct LaneRun<'a> {
     tally: Tally,
     since: Since,
     started: SystemTime,
-    /// When a record came last, or a call was done with.
-    last_record: SystemTime,
+    /// Since when the lane does nothing but wait for records.
+    quiet_since: Option<SystemTime>,
     timer: Timer,
 }
 
@@ -163,8 +165,8 @@ impl<'a> LaneRun<'a> {
             clock,
         } = parts;
         let now = clock.now();
-        let since = Since { last: now, calls: 0, read: false };
-        let (tally, started, last_record) = (Tally::default(), now, now);
+        let since = Since { last: now, calls: 0, given_up: 0, read: false };
+        let (tally, started) = (Tally::default(), steering.started(now));
         let mut walk = walk;
         if settings.on_error.then() == Then::DeadLetter {
             walk.note_masters();
@@ -185,7 +187,7 @@ impl<'a> LaneRun<'a> {
             tally,
             since,
             started,
-            last_record,
+            quiet_since: None,
             timer: Timer::default(),
         }
     }
@@ -203,43 +205,48 @@ impl<'a> LaneRun<'a> {
         tracing::info!(target: "watermill", inputs = self.walk.nodes.len(), outputs = self.ports.len(), "walk begins");
         self.walk.set_now(self.started);
         let walked = unwinding(self.walk_all()).await;
-        match walked.unwrap_or_else(|unwound| Err(self.walk.panicked(unwound))) {
-            Ok(Ended { reason, at }) => {
-                let finished = matches!(reason, EndReason::InputEnded { .. } | EndReason::Function);
-                let last = match at {
-                    Where::Here => Some(self.walk.standing()),
-                    Where::At(standing) => Some(standing),
-                    Where::Unknown => None,
-                };
-                if let Some(standing) = last
-                    && let Err(error) = self.commit(standing, finished).await
-                {
-                    tracing::error!(target: "watermill", error = &error as &dyn std::error::Error, "the last commit failed");
-                    abort(&mut *self.committer).await;
-                    return Err(error);
-                }
-                if !finished {
-                    // What counts is committed; this lets go of the outputs, so that the next run can have them at once.
-                    abort(&mut *self.committer).await;
-                }
-                let report = self.report(reason);
-                tracing::info!(
-                    target: "watermill",
-                    calls = report.calls,
-                    results = report.results,
-                    seconds = report.elapsed.as_secs_f64(),
-                    end = %report.end,
-                    "walk ended"
-                );
-                self.steering.publish(|watch| watch.report = Some(report.clone()));
-                Ok(report)
-            }
-            Err(error) => {
-                tracing::error!(target: "watermill", error = &error as &dyn std::error::Error, "walk failed");
-                abort(&mut *self.committer).await;
-                Err(error)
-            }
+        let walked = walked.unwrap_or_else(|unwound| Err(self.walk.panicked(unwound)));
+        let result = match walked {
+            Ok(ended) => self.finish(ended).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &result {
+            tracing::error!(target: "watermill", error = error as &dyn std::error::Error, "walk failed");
+            abort(&mut *self.committer).await;
+            self.steering.put_committed(self.committed());
         }
+        result
+    }
+
+    /// The last commit, and the report.
+    async fn finish(&mut self, Ended { reason, at }: Ended) -> Result<RunReport, RunError> {
+        if self.steering.is_given_up() {
+            return Err(RunError::Aborted);
+        }
+        let finished = reason.is_final();
+        let last = match at {
+            Where::Here => Some(self.walk.standing()),
+            Where::At(standing) => Some(standing),
+            Where::Unknown => None,
+        };
+        if let Some(standing) = last {
+            self.commit(standing, finished).await?;
+        }
+        if !finished {
+            // What counts is committed; this lets go of the outputs, so that the next run can have them at once.
+            abort(&mut *self.committer).await;
+        }
+        let report = self.report(reason);
+        tracing::info!(
+            target: "watermill",
+            calls = report.calls,
+            results = report.results,
+            seconds = report.elapsed.as_secs_f64(),
+            end = %report.end,
+            "walk ended"
+        );
+        self.steering.publish(|watch| watch.report = Some(report.clone()));
+        Ok(report)
     }
 
     async fn walk_all(&mut self) -> Result<Ended, RunError> {
@@ -258,7 +265,7 @@ impl<'a> LaneRun<'a> {
         self.tally.progress += loaded.progress;
         self.since.read = true;
         if loaded.records > 0 {
-            self.last_record = self.clock.now();
+            self.quiet_since = None;
         }
         let state = &self.walk.nodes[node];
         tracing::trace!(target: "watermill", stream = %state.stream, end = state.node.end(), "batch read");
@@ -356,6 +363,12 @@ impl<'a> LaneRun<'a> {
                 }
             })
             .collect()
+    }
+
+    /// What the commits of this lane come to, without its inputs.
+    fn committed(&self) -> RunReport {
+        let (calls, given_up) = (self.since.calls, self.since.given_up);
+        RunReport { inputs: Vec::new(), calls, given_up, ..self.report(EndReason::Stopped) }
     }
 
     fn report(&self, end: EndReason) -> RunReport {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::settings::{elapsed, later};
-use super::{FLUSH_AT, LaneRun};
+use super::{FLUSH_AT, LaneRun, Since};
 use crate::broker::{Checkpoint, Origin, Refused};
 use crate::engine::held::Standing;
 use crate::error::{BoxError, RecordPlace, RunError};
@@ -74,6 +74,12 @@ impl LaneRun<'_> {
             }
         }
         Ok(all_ended && !self.ports.is_empty())
+    }
+
+    /// Whether it wrote to a result stream that an earlier call has ended: while both are under way, its `Out` cannot know.
+    pub(super) fn wrote_past_end(&self, stage: &mut dyn Stage) -> bool {
+        let mut ended = self.ports.iter().filter(|port| port.ended);
+        ended.any(|port| port.out(stage).is_some_and(|OutRef(out)| out.len() > 0))
     }
 
     /// Drops what the last call wrote.
@@ -182,6 +188,9 @@ impl LaneRun<'_> {
                 .collect(),
             window: standing.window,
         };
+        if self.steering.is_given_up() {
+            return Err(RunError::Aborted);
+        }
         self.committer.commit(&checkpoint).await?;
         for (port, refused) in self.ports.iter_mut().zip(refused) {
             port.refused += refused;
@@ -190,7 +199,7 @@ impl LaneRun<'_> {
         self.walk.letters_committed();
         self.tally.commits += 1;
         let now = self.clock.now();
-        (self.since.last, self.since.calls, self.since.read) = (now, self.tally.calls, false);
+        self.since = Since { last: now, calls: self.tally.calls, given_up: self.tally.given_up, read: false };
         self.steering.committed(now);
         Ok(())
     }

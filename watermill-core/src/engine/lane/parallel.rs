@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::SystemTime;
 
 use super::crew::{Back, Crew, Flight, Hands, State};
+use super::outputs::LATE;
 use super::pool::Told;
 use super::settings::{earlier, later};
 use super::wait::TimedOut;
@@ -24,7 +25,9 @@ enum Event {
     Told(Told),
     Back(Back),
     AckUsed(u64, u32),
-    /// A time has come, or there is a request to stop: the loop looks for itself.
+    /// A time has come, and nothing else has.
+    Timer,
+    /// There is a request to stop: the loop looks for itself.
     Look,
 }
 
@@ -89,22 +92,18 @@ impl LaneRun<'_> {
                 self.flush(1).await?;
             }
             self.park(need, &crew);
+            self.waits(need.is_some() && crew.front().is_none());
             let event = self.wait_for_any(need, &mut crew, end.is_some()).await?;
             self.steering.publish(|watch| (watch.waiting_for, watch.parked) = (None, false));
             match event {
                 Event::Loaded(loaded) => self.loaded(need.unwrap_or_default(), loaded)?,
                 Event::Back(back) => self.came_back(back, &mut crew),
-                Event::Told(Told::Done { call, attempt, stage, result }) => {
-                    self.came_back(Back { call, attempt, stage: AnyStage::Shared(stage), result }, &mut crew);
-                }
-                Event::Told(Told::Begun { call, attempt, worker }) => {
-                    let deadline = self.settings.timeout.map(|timeout| self.clock.now() + timeout);
-                    if let Some(flight) = crew.at(call, attempt) {
-                        (flight.deadline, flight.worker) = (deadline, Some(worker));
-                    }
-                }
+                Event::Told(told) => self.told(told, &mut crew),
                 Event::AckUsed(call, attempt) => self.ack_used(call, attempt, &mut crew),
-                Event::Look => {}
+                Event::Timer if need.is_some() && crew.front().is_none() && self.is_idle() => {
+                    end = Some(EndReason::Idle);
+                }
+                Event::Timer | Event::Look => {}
             }
         }
     }
@@ -125,9 +124,11 @@ impl LaneRun<'_> {
     fn deliver(&mut self, flight: Flight, crew: &mut Crew) -> Result<Option<EndReason>, RunError> {
         let Flight { place, masters, failed, state, .. } = flight;
         self.tally.calls += 1;
-        self.last_record = self.clock.now();
         match state {
             State::Settled(mut stage, control) => {
+                if self.wrote_past_end(stage.get()) {
+                    return Err(self.call_failed(&place, LATE.into()));
+                }
                 self.tell_ended(stage.get());
                 let all_ended =
                     self.look_at_outs(stage.get()).map_err(|late| self.call_failed(&place, late))?;
@@ -160,6 +161,20 @@ impl LaneRun<'_> {
             },
         };
         self.commit(standing, false).await
+    }
+
+    fn told(&mut self, told: Told, crew: &mut Crew) {
+        match told {
+            Told::Begun { call, attempt, worker } => {
+                let deadline = self.settings.timeout.map(|timeout| later(self.clock.now(), timeout));
+                if let Some(flight) = crew.at(call, attempt) {
+                    (flight.deadline, flight.worker) = (deadline, Some(worker));
+                }
+            }
+            Told::Done { call, attempt, stage, result } => {
+                self.came_back(Back { call, attempt, stage: AnyStage::Shared(stage), result }, crew);
+            }
+        }
     }
 
     /// A call has returned, perhaps one that is not waited for any more.
@@ -245,7 +260,17 @@ impl LaneRun<'_> {
 
     /// Makes calls again whose time has come, and gives up those that have taken too long.
     fn look_after(&mut self, crew: &mut Crew, now: SystemTime) -> Result<(), RunError> {
-        for call in crew.overdue(now) {
+        let mut overdue = crew.overdue(now);
+        if !overdue.is_empty() {
+            // A call that came back in time has not taken too long, however busy the lane was.
+            while let Hands::Threads(pool) = &crew.hands
+                && let Some(told) = pool.told()
+            {
+                self.told(told, crew);
+            }
+            overdue = crew.overdue(now);
+        }
+        for call in overdue {
             let Some((state, attempt, worker)) = crew.take_state(call) else { continue };
             match state {
                 State::Waiting(stage, _) => {
@@ -253,10 +278,11 @@ impl LaneRun<'_> {
                         self.came_back(back, crew);
                     }
                 }
-                State::Acking(stage, _) => {
-                    self.settle(call, attempt, Some(stage), Err(self.timed_out()), crew);
+                State::Acking(mut stage, control) => {
+                    let settled = crew.acks_of(&mut stage).unwrap_or_else(|| Err(self.timed_out()));
+                    self.settle(call, attempt, Some(stage), settled.map(|()| control), crew);
                 }
-                // A task ends by itself. The thread of a blocking call is left to it, and another takes its place.
+                // The thread of a blocking call is left to it, and another takes its place.
                 State::Away => {
                     if let (Hands::Threads(pool), Some(worker)) = (&mut crew.hands, worker) {
                         pool.replace(worker)?;
@@ -291,13 +317,23 @@ impl LaneRun<'_> {
         }
     }
 
+    /// When the lane has something to do whatever becomes of the calls. What it cannot do then anyway is no reason to look.
+    fn next_look(&self, need: Option<usize>, crew: &Crew, stopping: bool) -> Option<SystemTime> {
+        let commit = if crew.knows_prefix() { self.next_commit() } else { None };
+        if stopping {
+            return commit;
+        }
+        let idle = if crew.front().is_none() { self.idle_at() } else { None };
+        earlier(earlier(commit, idle), self.deadline(need))
+    }
+
     async fn wait_for_any(
         &mut self,
         need: Option<usize>,
         crew: &mut Crew,
         stopping: bool,
     ) -> Result<Event, RunError> {
-        let deadline = earlier(self.deadline(need), crew.deadline());
+        let deadline = earlier(self.next_look(need, crew, stopping), crew.deadline());
         let Self { walk, steering, clock, timer, .. } = self;
         let mut stopped = pin!(steering.stopped());
         let mut load = need.map(|node| walk.nodes[node].node.load());
@@ -331,7 +367,7 @@ impl LaneRun<'_> {
             if !stopping && stopped.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ok(Event::Look));
             }
-            timer.poll(deadline, &**clock, context).map(|()| Ok(Event::Look))
+            timer.poll(deadline, &**clock, context).map(|()| Ok(Event::Timer))
         })
         .await
     }

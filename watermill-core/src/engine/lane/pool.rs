@@ -162,6 +162,11 @@ impl Pool {
         }
     }
 
+    /// What the workers have told already.
+    pub(super) fn told(&self) -> Option<Told> {
+        self.shared.lock().told.pop_front()
+    }
+
     /// What the workers have to tell.
     pub(super) fn poll_told(&self, context: &Context<'_>) -> Poll<Told> {
         let mut queue = self.shared.lock();

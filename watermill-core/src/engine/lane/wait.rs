@@ -51,7 +51,8 @@ impl Timer {
 impl LaneRun<'_> {
     /// Waits for records of this stream, for the time of something to do, or for a request to stop.
     pub(super) async fn wait(&mut self, node: usize) -> Result<Woken, RunError> {
-        let deadline = self.deadline(Some(node));
+        self.waits(true);
+        let deadline = earlier(earlier(self.idle_at(), self.next_commit()), self.deadline(Some(node)));
         let Self { walk, steering, clock, timer, .. } = self;
         let mut load = walk.nodes[node].node.load();
         let mut stopped = pin!(steering.stopped());
@@ -67,13 +68,30 @@ impl LaneRun<'_> {
         .await
     }
 
-    /// When the lane has something to do even if nothing comes.
+    /// When the walk or the life of the lane has something to do even if nothing comes.
     pub(super) fn deadline(&self, waiting_for: Option<usize>) -> Option<SystemTime> {
         let ending = &self.settings.ending;
         let walk = waiting_for.and_then(|node| self.walk.deadline(node));
-        let idle = ending.idle.map(|idle| self.last_record + idle);
-        let life = ending.lifetime.map(|lifetime| self.started + lifetime);
-        earlier(earlier(walk, self.next_commit()), earlier(idle, life))
+        earlier(walk, ending.lifetime.map(|lifetime| later(self.started, lifetime)))
+    }
+
+    /// The lane has nothing to do but to wait for records, or has.
+    pub(super) fn waits(&mut self, for_records: bool) {
+        if !for_records {
+            self.quiet_since = None;
+        } else if self.quiet_since.is_none() {
+            self.quiet_since = Some(self.clock.now());
+        }
+    }
+
+    /// When the run has waited for records for too long.
+    pub(super) fn idle_at(&self) -> Option<SystemTime> {
+        Some(later(self.quiet_since?, self.settings.ending.idle?))
+    }
+
+    /// Whether it has, as of now: to be asked only when there was no record just now.
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle_at().is_some_and(|at| at <= self.clock.now())
     }
 
     /// Why the run is to end here, if it is.
@@ -83,8 +101,6 @@ impl LaneRun<'_> {
             Some(EndReason::Lifetime)
         } else if ending.commits.is_some_and(|commits| self.tally.commits >= commits) {
             Some(EndReason::Commits)
-        } else if ending.idle.is_some_and(|idle| elapsed(self.last_record, now) >= idle) {
-            Some(EndReason::Idle)
         } else {
             None
         }
