@@ -56,7 +56,7 @@ impl Follow {
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
     /// let mut job = Job::default();
-    /// job.inputs = vec![InputRequest { input: 0, stream: "Json".to_owned(), node: 0 }];
+    /// job.inputs = vec![InputRequest { input: 0, stream: "Json".to_owned(), node: 0, keep_raw: false }];
     /// let files = JsonFileBroker::new().read::<Json>("no/such.ndjson");
     /// assert!(files.clone().follow().open(&job).await.is_ok());
     /// assert!(files.follow_with(Follow::new().must_exist()).open(&job).await.is_err());

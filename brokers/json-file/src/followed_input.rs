@@ -73,7 +73,7 @@ impl FollowedInput {
 
     /// Lets go of what reading began with.
     pub(crate) fn forget(&self) {
-        *self.committed() = self.followed.root();
+        *self.committed() = self.followed.generation(0, None);
     }
 
     /// Where in it, and how many records of its file lie before that.

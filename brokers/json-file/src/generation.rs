@@ -28,6 +28,8 @@ pub(crate) struct Followed {
     shown: String,
     pub(crate) options: Follow,
     pub(crate) watcher: Watcher,
+    /// What stands before the first file, for all streams that begin there.
+    root: Mutex<Weak<Generation>>,
     /// The generation behind all others. It outlives nobody who needs it.
     newest: Arc<Mutex<Weak<Generation>>>,
     /// Generations that an earlier run had come to, in their order.
@@ -44,7 +46,7 @@ pub(crate) struct Generation {
 }
 
 /// The text of a file that others write to.
-struct GrowingText {
+pub(crate) struct GrowingText {
     file: File,
     known: Known,
     /// What stood beside it when it was new.
@@ -71,13 +73,18 @@ impl Followed {
             newest.text().map(|text| text.file.metadata())
         })
         .map_err(|cause| path_failure("follow", &path, cause))?;
-        let known = Mutex::default();
-        Ok(Arc::new(Self { path, shown, options, watcher, newest, known }))
+        let (root, known) = Default::default();
+        Ok(Arc::new(Self { path, shown, options, watcher, root, newest, known }))
     }
 
     /// What stands before the first file.
     pub(crate) fn root(self: &Arc<Self>) -> Arc<Generation> {
-        self.generation(0, None)
+        let mut root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        root.upgrade().unwrap_or_else(|| {
+            let fresh = self.generation(0, None);
+            *root = Arc::downgrade(&fresh);
+            fresh
+        })
     }
 
     /// How positions call the file with this number.
@@ -94,7 +101,8 @@ impl Followed {
         number.unwrap_or(usize::from(!part.is_empty()))
     }
 
-    fn generation(self: &Arc<Self>, number: usize, text: Option<GrowingText>) -> Arc<Generation> {
+    /// One that nothing leads to yet.
+    pub(crate) fn generation(self: &Arc<Self>, number: usize, text: Option<GrowingText>) -> Arc<Generation> {
         let origin = Arc::new(Origin::File { path: self.part(number) });
         let text = text.map(Mutex::new);
         Arc::new(Generation { followed: Arc::clone(self), number, origin, text, next: OnceLock::new() })
@@ -112,7 +120,13 @@ impl Followed {
         state: Option<FollowedState>,
     ) -> Result<Option<Arc<Generation>>, BrokerError> {
         let number = self.number_of(&position.part);
-        let Some(seen) = seen.filter(|_| number > 0) else { return Ok(Some(self.root())) };
+        let Some(seen) = seen else {
+            // No file was there yet.
+            return Ok((position.next == 0).then(|| self.root()));
+        };
+        if state.is_some_and(|state| state.gone && state.file.is_none()) {
+            return Ok(Some(self.generation(number, None)));
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // Several streams of one run speak of the same files.
         let same = known.iter().filter_map(Weak::upgrade).find(|other| other.number == number);
@@ -286,7 +300,11 @@ impl Generation {
 
     /// What a commit has to know of it, for a position in it.
     pub(crate) fn state(&self, next: u64) -> io::Result<Option<(Seen, FollowedState)>> {
-        let Some(text) = self.text() else { return Ok(None) };
+        let Some(text) = self.text() else {
+            // It was gone when the run began.
+            let gone = FollowedState { file: None, gone: true };
+            return Ok((self.number > 0).then_some((Seen::default(), gone)));
+        };
         let meta = text.file.metadata()?;
         let gone = is_deleted(&meta) && next >= meta.len();
         let state = FollowedState { file: text.known.id, gone };

@@ -319,6 +319,45 @@ fn deleted_and_made_anew() {
     trial.until_copied(0..12);
 }
 
+/// Nothing comes for some runs behind a file that was deleted, and then a longer one.
+#[test]
+fn deleted_and_taken_up_again_and_again() {
+    let trial = Trial::new();
+    let mut run = trial.start();
+    trial.put("log", &(0..3).map(line).collect::<String>());
+    trial.until_copied(0..3);
+    fs::remove_file(trial.at("log")).unwrap();
+    for _ in 0..3 {
+        stop(run);
+        run = trial.start();
+        until("waiting", || run.watch().waiting_for.is_some());
+    }
+    trial.put("log", &(3..20).map(line).collect::<String>());
+    trial.until_copied(0..20);
+    stop(run);
+}
+
+/// Lines are written to the old file up to the moment at which the new one is there.
+#[test]
+fn the_last_lines_before_a_rotation() {
+    let trial = Trial::new();
+    trial.put("log", &line(0));
+    let run = trial.start();
+    for turn in 0..300 {
+        let number = turn * 5;
+        trial.until_copied(0..number + 1);
+        let mut old = OpenOptions::new().append(true).open(trial.at("log")).unwrap();
+        trial.put("fresh", &line(number + 5));
+        trial.rename("log", &format!("old-{turn}"));
+        for number in number + 1..number + 5 {
+            old.write_all(line(number).as_bytes()).unwrap();
+        }
+        trial.rename("fresh", "log");
+    }
+    trial.until_copied(0..1501);
+    stop(run);
+}
+
 /// What can happen to a log.
 #[derive(Debug, Clone, Copy)]
 enum Change {

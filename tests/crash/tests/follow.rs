@@ -148,6 +148,14 @@ fn killed_while_files_grow_and_are_rotated() {
             }
             rotations += loggers.into_iter().map(|logger| logger.join().unwrap()).sum::<u64>();
         });
+        let state = fs::read_to_string(directory.join("out/.follow-join.ndjson.state")).unwrap();
+        let state: serde_json::Value = serde_json::from_str(state.lines().next().unwrap()).unwrap();
+        // Both streams of one file have counted the same records, run after run.
+        assert_eq!(
+            state["inputs"][0]["position"]["number"], state["inputs"][1]["position"]["number"],
+            "{state}"
+        );
+        assert!((0..3).all(|input| state["inputs"][input]["followed"].is_object()), "{state}");
         for mill in ["follow-join", "follow-chain"] {
             let mut expected = oracle::outputs(mill, &streams).unwrap().remove(0);
             expected.extend(b"{\"eos__\": true}\n");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use watermill::EndReason;
 use watermill::prelude::*;
-use watermill_crash::data::{A, B, Saw, Streams, array, gzip, lines, names_in, text_of};
+use watermill_crash::data::{A, B, Saw, Streams, array, gzip, lines, names_in, output_of};
 use watermill_crash::mills::{MILLS, Settings, outputs_of, run, start};
 use watermill_crash::oracle;
 use watermill_crash::seed::Seed;
@@ -32,7 +32,7 @@ fn trial(streams: &Streams) -> TempDir {
 }
 
 fn outputs(mill: &str, directory: &Path) -> Vec<Vec<u8>> {
-    outputs_of(mill).iter().map(|name| text_of(&directory.join("out").join(name))).collect()
+    outputs_of(mill).iter().map(|name| output_of(directory, name)).collect()
 }
 
 /// What an undisturbed run writes.
