@@ -144,6 +144,31 @@ impl TestMill {
     /// As [`new`](TestMill::new), of a run that goes on where another one was stopped: with what [`window`](TestMill::window) of that one said. It
     /// is then fed from the [`position`](TestMill::position) of each stream on.
     ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill::testing::TestMill;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { time: i64 }
+    /// # #[derive(StreamRecord, Debug, PartialEq)] struct Count { readings: usize }
+    /// let mill = || {
+    ///     let count = |readings: &[Reading]| Count { readings: readings.len() };
+    ///     Mill::new(count).window(Window::sliding(20, 10).by(Reading::fields().time))
+    /// };
+    /// let mut first = TestMill::new(mill())?;
+    /// first.feed_all([Reading { time: 5 }, Reading { time: 20 }]);
+    /// first.run()?;
+    /// // The windows until 10 and until 20; the next one begins at 10.
+    /// assert_eq!((first.results::<Count>().len(), first.position::<Reading>()), (2, 1));
+    ///
+    /// let mut second = TestMill::going_on(mill(), first.window())?;
+    /// second.feed(Reading { time: 20 });
+    /// second.end::<Reading>();
+    /// second.run()?;
+    /// assert_eq!(second.results::<Count>(), [1, 1].map(|readings| Count { readings }));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`RunError::Build`]: what is wrong with the mill.
     pub fn going_on<M: StreamRecord>(mill: Mill<M>, window: Option<String>) -> Result<Self, RunError> {

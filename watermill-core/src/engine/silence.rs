@@ -92,7 +92,7 @@ impl Walk {
         let Some(idle) = &silence.idle else { return false };
         let known = idle.last == Some((position, end));
         let over = silence.over(end, idle.after).is_some_and(|over| over <= self.now);
-        if !(known || over && silence.asked) {
+        if !(known || (over && silence.asked)) {
             return false;
         }
         self.nodes[right].silence.asked = false;

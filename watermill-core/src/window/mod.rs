@@ -87,6 +87,19 @@ impl<M: StreamRecord> Window<M> {
     /// As [`TimeWindow::with_empty`], for [`relaxed`](Window::relaxed) windows and for those that have their key already.
     ///
     /// Only windows of time can be empty: anything else is a [`BuildError`](crate::BuildError).
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { time: i64 }
+    /// let broker = || MemoryBroker::new().read(vec![Reading { time: 0 }, Reading { time: 150 }]);
+    /// let mill = || Mill::new(|_: &[Reading]| ());
+    /// let minutes = || Window::fixed(60).by(Reading::fields().time);
+    /// assert_eq!(mill().window(minutes()).run_blocking(broker())?.calls, 2);
+    /// assert_eq!(mill().window(minutes().with_empty()).run_blocking(broker())?.calls, 3);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn with_empty(mut self) -> Self {
         match self.empty.take() {
@@ -147,6 +160,23 @@ impl<M> fmt::Debug for Window<M> {
 }
 
 /// What [`Mill::window`](crate::Mill::window) takes: a [`Window`], or a [`TimeWindow`] of a `Duration`, which goes by arrival.
+///
+/// ```
+/// # extern crate watermill_core as watermill;
+/// use std::time::Duration;
+/// use watermill::prelude::*;
+/// use watermill::window::IntoWindow;
+/// # use watermill_derive::StreamRecord;
+/// # #[derive(StreamRecord)] struct Reading { time: i64 }
+///
+/// fn explained(window: impl IntoWindow<Reading>) -> Result<String, watermill::BuildError> {
+///     Mill::new(|_: &[Reading]| ()).window(window).explain()
+/// }
+///
+/// assert!(explained(Window::count(10))?.contains("window of 10"));
+/// assert!(explained(Window::fixed(Duration::from_secs(60)))?.contains("fixed window of 60s by arrival"));
+/// # Ok::<(), watermill::BuildError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no window of `{M}` yet",
     label = "not a window over `{M}`",

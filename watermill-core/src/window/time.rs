@@ -64,6 +64,26 @@ impl<M: StreamRecord> Window<M> {
     /// `Window::fixed(Duration::from_secs(60))` by arrival. Each master is in exactly one.
     ///
     /// See [`TimeWindow`] for both. Sizes that are zero, negative or infinite are a [`BuildError`](crate::BuildError).
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// use std::time::Duration;
+    /// use watermill::prelude::*;
+    /// use watermill::testing::TestMill;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # #[derive(StreamRecord, Debug, PartialEq)] struct Count { readings: usize }
+    /// let count = |readings: &[Reading]| Count { readings: readings.len() };
+    /// let mut test = TestMill::new(Mill::new(count).window(Window::fixed(Duration::from_secs(60))))?;
+    /// test.feed_all([Reading { celsius: 20.0 }, Reading { celsius: 21.0 }]);
+    /// test.run()?;
+    /// assert!(test.results::<Count>().is_empty());
+    /// // It closes by itself.
+    /// test.advance(Duration::from_secs(60));
+    /// test.run()?;
+    /// assert_eq!(test.results::<Count>(), [Count { readings: 2 }]);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn fixed<T>(size: T) -> TimeWindow<M, T> {
         TimeWindow::new(Shape::Fixed(size))
@@ -174,6 +194,22 @@ where
     /// By event time: the window goes by this key of the masters, which must never go down.
     ///
     /// The size is in units of the key where that is a number, a duration of the same crate where it is a date.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// #[derive(StreamRecord)]
+    /// struct Reading { seen: SystemTime }
+    ///
+    /// let readings = [0, 59, 60].map(|second| Reading { seen: SystemTime::UNIX_EPOCH + Duration::from_secs(second) });
+    /// let minutes = Window::fixed(Duration::from_secs(60)).by(Reading::fields().seen);
+    /// let mill = Mill::new(|_: &[Reading]| ()).window(minutes);
+    /// assert_eq!(mill.run_blocking(MemoryBroker::new().read(readings.into()))?.calls, 2);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn by<E>(self, key: E) -> Window<M>
     where
