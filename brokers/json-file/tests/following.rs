@@ -12,7 +12,7 @@ use watermill_core::{EndReason, Mill, MillHandle, OnBad, RunReport};
 use watermill_json_file::{Follow, Format, JsonFileBroker};
 
 /// What takes longer than this never comes.
-const NEVER: Duration = Duration::from_secs(60);
+const NEVER: Duration = Duration::from_secs(300);
 
 /// Waits for something to become true.
 #[track_caller]
