@@ -151,6 +151,8 @@ fn an_ack_is_refused_once_the_run_is_over() {
         let out = Collected::<Double>::new();
         let handle = Mill::new(hand_over).start(MemoryBroker::new().read(numbers(3)).write(&out)).unwrap();
         let acks: Vec<_> = receive.iter().take(3).collect();
+        // It waits for nothing but them by now: the input has ended.
+        thread::sleep(millis(30));
         if abort {
             handle.abort()
         } else {
