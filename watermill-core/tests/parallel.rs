@@ -127,7 +127,7 @@ fn an_ack_that_is_dropped_has_failed() {
     let out = Collected::<Double>::new();
     let run = |policy: OnError| {
         let drop_odd = |number: &Number, ack: Ack<Double>| {
-            if number.value % 2 == 0 {
+            if number.value.is_multiple_of(2) {
                 ack.save([double(number)]).unwrap();
             }
         };
@@ -151,10 +151,12 @@ fn an_ack_is_refused_once_the_run_is_over() {
         let out = Collected::<Double>::new();
         let handle = Mill::new(hand_over).start(MemoryBroker::new().read(numbers(3)).write(&out)).unwrap();
         let acks: Vec<_> = receive.iter().take(3).collect();
+        // It waits for nothing but them by now: the input has ended.
+        thread::sleep(millis(30));
         if abort {
-            handle.abort()
+            handle.abort();
         } else {
-            handle.stop()
+            handle.stop();
         }
         match handle.wait_blocking() {
             Ok(report) => assert_eq!((report.end, report.calls, abort), (EndReason::Stopped, 0, false)),

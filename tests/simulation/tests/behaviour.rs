@@ -154,7 +154,7 @@ fn an_ack_saved_in_time_counts_however_long_the_sink_keeps_the_lane_busy() {
     for (index, ack) in acks.into_iter().enumerate() {
         ack.save([Seen { ids: vec![index as u32 + 1] }]).unwrap();
     }
-    while let None = bench.polled(&mut run, millis(20)) {
+    while bench.polled(&mut run, millis(20)).is_none() {
         for ack in std::mem::take(&mut *lock(&held)) {
             ack.save([Seen { ids: vec![2] }]).unwrap();
         }

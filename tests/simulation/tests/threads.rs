@@ -123,7 +123,10 @@ impl Trial {
                     let _ = match worked {
                         Ok(Ok(())) => ack.save([Seen { ids: vec![id] }]),
                         Ok(Err(error)) if !drops => ack.fail(error),
-                        _ => Ok(drop(ack)),
+                        _ => {
+                            drop(ack);
+                            Ok(())
+                        }
                     };
                 }
             });
@@ -131,7 +134,7 @@ impl Trial {
         let hands = Mutex::new(hands);
         move |a: &A, ack: Ack<Seen>| {
             let hand = a.id as usize % 3;
-            lock(&hands)[hand].send((a.key as u64, a.id, a.id % 2 == 0, ack)).unwrap();
+            lock(&hands)[hand].send((a.key as u64, a.id, a.id.is_multiple_of(2), ack)).unwrap();
         }
     }
 }

@@ -52,11 +52,15 @@ impl LaneRun<'_> {
             }
             self.commit_prefix(&crew, now).await?;
             if end.is_none() {
-                end = if self.steering.should_stop() {
-                    Some(self.steering.why_stopped())
-                } else {
-                    self.over(now)
-                };
+                end = self.over(now);
+            }
+            // Also a run that has come to its end, and waits for `Ack`s, can be told not to.
+            if end.is_none() || (end.as_ref().is_some_and(is_patient) && crew.front().is_some()) {
+                if self.steering.should_stop() {
+                    end = Some(self.steering.why_stopped());
+                } else if let Some(EndReason::Lifetime) = self.over(now) {
+                    end = Some(EndReason::Lifetime);
+                }
             }
             if let Some(reason) = &end
                 && let Some(ended) = ended(reason, crew.front())
@@ -93,7 +97,8 @@ impl LaneRun<'_> {
             }
             self.park(need, &crew);
             self.waits(need.is_some() && crew.front().is_none());
-            let event = self.wait_for_any(need, &mut crew, end.is_some()).await?;
+            let event =
+                self.wait_for_any(need, &mut crew, end.as_ref().is_some_and(|end| !is_patient(end))).await?;
             self.steering.publish(|watch| (watch.waiting_for, watch.parked) = (None, false));
             match event {
                 Event::Loaded(loaded) => self.loaded(need.unwrap_or_default(), loaded)?,
@@ -335,6 +340,7 @@ impl LaneRun<'_> {
     ) -> Result<Event, RunError> {
         let deadline = earlier(self.next_look(need, crew, stopping), crew.deadline());
         let Self { walk, steering, clock, timer, .. } = self;
+        let asked = steering.should_stop();
         let mut stopped = pin!(steering.stopped());
         let mut load = need.map(|node| walk.nodes[node].node.load());
         poll_fn(|context| {
@@ -364,7 +370,7 @@ impl LaneRun<'_> {
             {
                 return Poll::Ready(loaded.map(Event::Loaded));
             }
-            if !stopping && stopped.as_mut().poll(context).is_ready() {
+            if !asked && stopped.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ok(Event::Look));
             }
             timer.poll(deadline, &**clock, context).map(|()| Ok(Event::Timer))
@@ -373,13 +379,17 @@ impl LaneRun<'_> {
     }
 }
 
+/// A run that ends so waits for all calls that it has made.
+fn is_patient(reason: &EndReason) -> bool {
+    matches!(reason, EndReason::InputEnded { .. } | EndReason::Records | EndReason::Commits)
+}
+
 /// What the run comes to when it is to end with `reason`, and `front` is the first call that is not done with; `None` while it
 /// is waited for.
 fn ended(reason: &EndReason, front: Option<&Flight>) -> Option<Ended> {
     let Some(front) = front else { return Some(Ended::here(reason.clone())) };
     // Whoever asks a run to stop does not want to wait for work that is elsewhere. Calls that were begun are finished.
-    let patient = matches!(reason, EndReason::InputEnded { .. } | EndReason::Records | EndReason::Commits);
-    if patient || matches!(front.state, State::Away) {
+    if is_patient(reason) || matches!(front.state, State::Away) {
         return None;
     }
     Some(match &front.before {
