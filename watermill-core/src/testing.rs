@@ -171,6 +171,32 @@ impl TestMill {
     ///
     /// # Errors
     /// [`RunError::Build`]: what is wrong with the mill.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # use watermill::testing::TestMill;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// # #[derive(StreamRecord, Debug, PartialEq)] struct Sum { value: i64 }
+    /// fn sum(numbers: &[Number]) -> Sum {
+    ///     Sum { value: numbers.iter().map(|number| number.value).sum() }
+    /// }
+    ///
+    /// let mill = || Mill::new(sum).window(Window::count(2));
+    /// let mut first = TestMill::new(mill())?;
+    /// first.feed_all([1, 2, 3].map(|value| Number { value }));
+    /// first.run()?;
+    /// assert_eq!(first.results::<Sum>(), [Sum { value: 3 }]);
+    ///
+    /// // The window of 3 is open, so its stream goes on with it.
+    /// let next = first.position::<Number>() as i64 + 1;
+    /// let mut second = TestMill::going_on(mill(), first.window())?;
+    /// second.feed_all((next..=4).map(|value| Number { value }));
+    /// second.run()?;
+    /// assert_eq!(second.results::<Sum>(), [Sum { value: 7 }]);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn going_on<M: StreamRecord>(mill: Mill<M>, window: Option<String>) -> Result<Self, RunError> {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
         let mill = mill.clock(clock.clone());
