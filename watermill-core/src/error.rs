@@ -392,6 +392,12 @@ pub enum BuildProblem {
         /// The stream.
         stream: String,
     },
+    /// A stream that a test feeds, and that the mill does not have.
+    #[error("it has no stream `{stream}` that could be fed")]
+    NoStream {
+        /// The stream.
+        stream: String,
+    },
     /// A result stream that no broker writes.
     #[error("no broker writes the results `{record}`")]
     NoOutput {
