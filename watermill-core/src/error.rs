@@ -52,7 +52,7 @@ pub struct BadRecord {
     pub place: RecordPlace,
     /// Its key, when it has one: the expression and the value.
     pub key: Option<String>,
-    /// The start of its text, when it could not be decoded.
+    /// The start of its text, where it has one that can be read.
     pub excerpt: Option<String>,
     /// What is wrong with it.
     #[source]
@@ -106,15 +106,19 @@ pub enum BadCause {
     #[error("the text is not valid JSON; mend the record, or choose another policy for bad records")]
     Syntax(#[source] BoxError),
     /// The text is JSON, but not of the record's shape: a field is missing or has another type.
-    #[error("the text does not have the shape of the record; a field is missing or has another type")]
+    #[error(
+        "the text does not have the shape of the record: a field is missing or has another type; mend the record or the struct, or choose another policy for bad records"
+    )]
     Shape(#[source] BoxError),
     /// The input ends in the middle of a record.
     #[error(
-        "the input ends in the middle of this record: it was cut, or is still being written; truncated input is never taken for the end of the stream"
+        "the input ends in the middle of this record: it was cut, or is still being written; truncated input is never taken for the end of the stream; get the whole input, and run again"
     )]
     Truncated,
     /// The text is not UTF-8.
-    #[error("the text is not valid UTF-8")]
+    #[error(
+        "the text is not valid UTF-8; write the input anew in UTF-8, or choose another policy for bad records"
+    )]
     NotUtf8(#[source] std::str::Utf8Error),
     /// Values are nested too deep, be it in a field that the record does not have.
     #[error(
@@ -136,7 +140,9 @@ pub enum BadCause {
     #[error("{0}")]
     Structure(String),
     /// The key cannot be computed or has no place in the order.
-    #[error("the key `{expression}` cannot be used")]
+    #[error(
+        "the key `{expression}` cannot be used; mend the record or the key, or leave such records out with `on_bad`"
+    )]
     Key {
         /// The key expression.
         expression: String,
@@ -167,7 +173,9 @@ pub enum BadCause {
         key: String,
     },
     /// A join promised `.unique()`, but the key was there before.
-    #[error("the key `{expression}` = {key} comes a second time, but the join promises `.unique()`")]
+    #[error(
+        "the key `{expression}` = {key} comes a second time, but the join promises `.unique()`: take out `.unique()`, or leave such records out with `on_bad`"
+    )]
     KeyNotUnique {
         /// The key expression.
         expression: String,
@@ -186,7 +194,9 @@ pub enum BadCause {
         cause: Box<BadCause>,
     },
     /// Another cause, from a codec of the user's own.
-    #[error("the record could not be decoded")]
+    #[error(
+        "the codec could not decode the record; mend the record, or choose another policy for bad records"
+    )]
     Other(#[source] BoxError),
 }
 
@@ -379,6 +389,12 @@ pub enum BuildProblem {
     /// A stream that no broker reads.
     #[error("no broker reads the stream `{stream}`")]
     NoInput {
+        /// The stream.
+        stream: String,
+    },
+    /// A stream that a test feeds, and that the mill does not have.
+    #[error("it has no stream `{stream}` that could be fed")]
+    NoStream {
         /// The stream.
         stream: String,
     },

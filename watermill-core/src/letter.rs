@@ -142,6 +142,26 @@ impl DeadLetter {
     }
 
     /// A letter of a record that the function failed with `attempts` times, the `number`th of its origin.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use std::time::SystemTime;
+    /// # use watermill::DeadLetter;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Question { id: u32 }
+    /// # let letters = Collected::<DeadLetter>::new();
+    /// # let broker = MemoryBroker::new().read(vec![Question { id: 7 }]).write(&letters);
+    /// fn ask(_: &Question, meta: &Meta<Question>) -> Option<DeadLetter> {
+    ///     let error = std::io::Error::other("no answer");
+    ///     let record = meta.get(0)?;
+    ///     Some(DeadLetter::of_call("ask", "Question", record, 0, &error, SystemTime::UNIX_EPOCH, 3))
+    /// }
+    /// # Mill::new(ask).run_blocking(broker)?;
+    /// # let letter = letters.take().remove(0);
+    /// assert_eq!((letter.kind.as_str(), letter.attempts, letter.error.as_str()), ("function", 3, "no answer"));
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn of_call(
         function: &str,
@@ -159,12 +179,31 @@ impl DeadLetter {
     }
 
     /// The record's text, when it is valid UTF-8.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use watermill_core::{DeadLetter, broker::Origin, error::RecordPlace};
+    /// # let place = RecordPlace { origin: Arc::new(Origin::Memory), offset: 7, number: 7 };
+    /// # let error = std::io::Error::other("no answer");
+    /// let letter = |raw| DeadLetter::new("ask", "Question", &place, raw, ("function", &error), SystemTime::UNIX_EPOCH);
+    /// assert_eq!(letter(b"why?").text(), Some("why?"));
+    /// assert_eq!(letter(b"\xff").text(), None);
+    /// ```
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.raw).ok()
     }
 
     /// Where the record stood.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use watermill_core::{DeadLetter, broker::Origin, error::RecordPlace};
+    /// # let place = RecordPlace { origin: Arc::new(Origin::Memory), offset: 7, number: 7 };
+    /// # let error = std::io::Error::other("no answer");
+    /// let letter = DeadLetter::new("ask", "Question", &place, b"why?", ("function", &error), SystemTime::UNIX_EPOCH);
+    /// assert_eq!(letter.place().to_string(), "record 7");
+    /// ```
     #[must_use]
     pub fn place(&self) -> RecordPlace {
         RecordPlace {

@@ -55,7 +55,7 @@ use std::time::{Duration, SystemTime};
 use crate::broker::feed::{Feed, lock, make_collect, make_feed};
 use crate::broker::{BoxFuture, Checkpoint, Committer};
 use crate::clock::{Clock, ManualClock};
-use crate::error::{BrokerError, RunError};
+use crate::error::{BrokerError, BuildError, BuildProblem, RunError};
 use crate::handle::Control;
 use crate::letter::DeadLetter;
 use crate::mill::Mill;
@@ -109,6 +109,9 @@ pub struct TestMill {
     ports: Vec<(RecordType, Box<dyn Any + Send>)>,
     clock: ManualClock,
     report: Option<RunReport>,
+    function: String,
+    /// A stream that was fed or ended and is not there.
+    unknown: Option<String>,
 }
 
 /// The run of the lane, stopped wherever it last waited.
@@ -171,6 +174,32 @@ impl TestMill {
     ///
     /// # Errors
     /// [`RunError::Build`]: what is wrong with the mill.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # use watermill::testing::TestMill;
+    /// # #[derive(StreamRecord)] struct Number { value: i64 }
+    /// # #[derive(StreamRecord, Debug, PartialEq)] struct Sum { value: i64 }
+    /// fn sum(numbers: &[Number]) -> Sum {
+    ///     Sum { value: numbers.iter().map(|number| number.value).sum() }
+    /// }
+    ///
+    /// let mill = || Mill::new(sum).window(Window::count(2));
+    /// let mut first = TestMill::new(mill())?;
+    /// first.feed_all([1, 2, 3].map(|value| Number { value }));
+    /// first.run()?;
+    /// assert_eq!(first.results::<Sum>(), [Sum { value: 3 }]);
+    ///
+    /// // The window of 3 is open, so its stream goes on with it.
+    /// let next = first.position::<Number>() as i64 + 1;
+    /// let mut second = TestMill::going_on(mill(), first.window())?;
+    /// second.feed_all((next..=4).map(|value| Number { value }));
+    /// second.run()?;
+    /// assert_eq!(second.results::<Sum>(), [Sum { value: 7 }]);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     pub fn going_on<M: StreamRecord>(mill: Mill<M>, window: Option<String>) -> Result<Self, RunError> {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
         let mill = mill.clock(clock.clone());
@@ -206,6 +235,7 @@ impl TestMill {
                     cause: Box::new(cause),
                 }
             })?;
+        let function = plan.function.to_string();
         let steering = Arc::clone(&control);
         let run = async move {
             let lane = mill.assembly(&plan).lane(
@@ -227,10 +257,20 @@ impl TestMill {
                 }),
             }
         };
-        Ok(Self { run: Some(Box::pin(run)), runtime, control, streams, ports, clock, report: None })
+        Ok(Self {
+            run: Some(Box::pin(run)),
+            runtime,
+            control,
+            streams,
+            ports,
+            clock,
+            report: None,
+            function,
+            unknown: None,
+        })
     }
 
-    /// Adds a record to the stream of its type. Ignored when the mill has no such stream.
+    /// Adds a record to the stream of its type. When the mill has no such stream, [`run`](TestMill::run) says so.
     ///
     /// ```
     /// # extern crate watermill_core as watermill;
@@ -338,7 +378,7 @@ impl TestMill {
     /// Runs until the mill waits for an input, or has ended.
     ///
     /// # Errors
-    /// Why the run failed. The mill is then at its end.
+    /// Why the run failed: the mill is then at its end. Or [`RunError::Build`], when a stream was fed or ended that the mill does not have.
     ///
     /// ```
     /// # extern crate watermill_core as watermill;
@@ -352,6 +392,16 @@ impl TestMill {
     /// # Ok::<(), watermill::RunError>(())
     /// ```
     pub fn run(&mut self) -> Result<State, RunError> {
+        if let Some(stream) = self.unknown.take() {
+            let names: Vec<_> = self
+                .streams
+                .iter()
+                .map(|stream| format!("`{}`", stream_name(stream.record.name(), stream.name.as_deref())))
+                .collect();
+            let fix = format!("feed {}; those with a name by `feed_as` and `end_as`", names.join(", "));
+            let problem = Box::new(BuildProblem::NoStream { stream });
+            return Err(BuildError { function: self.function.clone(), problem, fix }.into());
+        }
         let Some(mut run) = self.run.take() else { return Ok(State::Ended) };
         let control = &self.control;
         let result = self.runtime.block_on(poll_fn(|context| match run.as_mut().poll(context) {
@@ -582,8 +632,13 @@ impl TestMill {
         self.streams.iter().position(|stream| stream.record == record && stream.name.as_deref() == name)
     }
 
-    fn feed_of<R: StreamRecord>(&self, name: Option<&str>) -> Option<MutexGuard<'_, Feed<R>>> {
-        let stream = self.streams.get(self.index::<R>(name)?)?;
+    /// The stream of `R` with this name. That there is none is told by the next [`run`](TestMill::run).
+    fn feed_of<R: StreamRecord>(&mut self, name: Option<&str>) -> Option<MutexGuard<'_, Feed<R>>> {
+        let Some(index) = self.index::<R>(name) else {
+            self.unknown.get_or_insert_with(|| stream_name(R::NAME, name));
+            return None;
+        };
+        let stream = self.streams.get(index)?;
         let mut feed = lock(stream.feed.downcast_ref::<Arc<Mutex<Feed<R>>>>()?);
         feed.wake();
         Some(feed)
@@ -601,6 +656,11 @@ impl TestMill {
             None => self.control.watch().inputs.get(index).cloned(),
         }
     }
+}
+
+/// How reports call a stream.
+fn stream_name(record: &str, name: Option<&str>) -> String {
+    name.map_or_else(|| record.to_owned(), |name| format!("{record} \"{name}\""))
 }
 
 /// Nothing to make durable.

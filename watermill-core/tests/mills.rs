@@ -98,3 +98,27 @@ fn async_functions_and_lane_closures_join_and_inject() {
     .unwrap();
     assert_eq!(out.take(), [Pair { a: 0, b: vec![8] }]);
 }
+
+#[test]
+fn a_test_that_feeds_a_stream_that_is_not_there_is_told() {
+    use watermill::testing::{State, TestMill};
+    let join = JoinWith::new(A::fields().k, B::fields().k).from("left");
+    let mut test = TestMill::new(Mill::new(pair).join(join)).unwrap();
+    test.feed(A { k: 1, id: 0 });
+    // The stream of `B` has a name, and nothing reads `C`.
+    test.feed(B { k: 1, id: 0 });
+    let told = |test: &mut TestMill| test.run().unwrap_err().to_string();
+    let fix = "; feed `A`, `B \"left\"`; those with a name by `feed_as` and `end_as`";
+    assert_eq!(
+        told(&mut test),
+        format!("the mill of `pair` cannot be built: it has no stream `B` that could be fed{fix}")
+    );
+    test.end_as::<C>("left");
+    assert!(told(&mut test).contains("no stream `C \"left\"`"));
+    // It goes on as if that had not been.
+    test.feed_as("left", B { k: 1, id: 0 });
+    test.end_as::<B>("left");
+    test.end::<A>();
+    assert_eq!(test.run().unwrap(), State::Ended);
+    assert_eq!(test.results::<Pair>(), [Pair { a: 0, b: vec![0] }]);
+}

@@ -284,6 +284,20 @@ impl JsonFileBroker {
     }
 
     /// As [`replay`](Self::replay), of one of several streams of `R`: the one with this name, under which it was read first.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// # use watermill_json_file::JsonFileBroker;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = |name: &str| folder.path().join(name);
+    /// let letters = r#"{"stream":"Json \"left\"","raw":"{\"time\": 7}"}
+    /// {"stream":"Json \"right\"","raw":"{\"time\": 8}"}"#;
+    /// std::fs::write(path("letters.ndjson"), letters)?;
+    /// let files = JsonFileBroker::new().replay_as::<Json>("right", path("letters.ndjson"));
+    /// let mill = Mill::new(|event: &Json| assert_eq!(event["time"].as_i64(), Some(8)));
+    /// assert_eq!(mill.run_blocking(files)?.calls, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn replay_as<R: StreamRecord + DeserializeOwned>(
         self,
         name: impl Into<String>,
@@ -295,6 +309,30 @@ impl JsonFileBroker {
     }
 
     /// As [`replay`](Self::replay), of records that are read with a codec of your own.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// # use watermill_json_file::JsonFileBroker;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = |name: &str| folder.path().join(name);
+    /// # use watermill_core::{BadCause, broker::codec::{Decode, Decoded}};
+    /// /// A number a line.
+    /// struct Seconds;
+    ///
+    /// impl Decode<Json> for Seconds {
+    ///     fn decode(&self, bytes: &[u8]) -> Result<Decoded<Json>, BadCause> {
+    ///         let text = std::str::from_utf8(bytes).map_err(BadCause::NotUtf8)?;
+    ///         let number: u64 = text.trim().parse().map_err(|error| BadCause::Other(Box::new(error)))?;
+    ///         Ok(Decoded::Record(Json(number.into())))
+    ///     }
+    /// }
+    ///
+    /// std::fs::write(path("letters.ndjson"), r#"{"stream":"Json","raw":"20"}"#)?;
+    /// let files = JsonFileBroker::new().replay_with::<Json>(path("letters.ndjson"), Seconds);
+    /// let mill = Mill::new(|seconds: &Json| assert_eq!(seconds.as_u64(), Some(20)));
+    /// assert_eq!(mill.run_blocking(files)?.calls, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn replay_with<R: StreamRecord>(self, path: impl AsRef<Path>, codec: impl Decode<R>) -> Self {
         self.input::<R>(None, path.as_ref(), ReplayCodec::new::<R>(None, codec))
     }

@@ -10,10 +10,8 @@ use watermill_core::broker::{Batch, Fault, InputEnd, Offsets, Places};
 use watermill_core::error::{BadCause, BadRecord, BoxError, RecordPlace};
 
 use crate::chunk::{Chunk, CutFault, Records};
+use crate::excerpt::excerpt;
 use crate::framer::{is_blank, start_of};
-
-/// How many characters of a bad record a message shows.
-const EXCERPT_CHARS: usize = 80;
 
 /// How often in a chunk decoding many lines at once is taken up again behind a line that needed a look of its own.
 const TRIES: usize = 8;
@@ -245,19 +243,4 @@ impl<R, C: Decode<R>> Filling<'_, R, C> {
         };
         CountedBatch { batch, file: chunk.file, count, broken: self.broken }
     }
-}
-
-/// The start of a record for a message: short, on one line, readable.
-fn excerpt(raw: &[u8]) -> Option<String> {
-    let shown = &raw[..raw.len().min(EXCERPT_CHARS * 4)];
-    let text = String::from_utf8_lossy(shown);
-    let mut excerpt = String::with_capacity(EXCERPT_CHARS + 3);
-    let mut chars = text.trim_ascii().chars();
-    for char in chars.by_ref().take(EXCERPT_CHARS) {
-        if char.is_control() { excerpt.extend(char.escape_default()) } else { excerpt.push(char) }
-    }
-    if chars.next().is_some() || shown.len() < raw.len() {
-        excerpt.push_str("...");
-    }
-    (!excerpt.is_empty()).then_some(excerpt)
 }

@@ -6,7 +6,7 @@
 //! - `session`: one run, its sources and sinks;
 //! - reading: `text` (a file's text, decompressed) is cut by a `framer` (`cut_lines`, `cut_elements` with `array_scan`) into
 //!   `chunk`s at record boundaries; `shared` lets several streams use one reading; `source` has a few chunks decoded (`decode`) at once
-//!   on other threads and hands them over in order;
+//!   on other threads and hands them over in order; `excerpt` is what messages show of a record;
 //! - files that are followed (`follow`): a `watcher` looks at each; `generation`s are the files that had the name, told apart by `rotation`;
 //!   the `follow_framer` cuts their text;
 //! - `replay` reads dead letters back as the stream that they are from;
@@ -27,6 +27,7 @@ mod cut_elements;
 mod cut_lines;
 mod decode;
 mod early_sync;
+mod excerpt;
 mod failure;
 mod fault;
 mod follow;

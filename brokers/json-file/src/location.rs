@@ -59,7 +59,7 @@ impl InputFile {
         }
     }
 
-    fn at(path: PathBuf) -> Result<Self, BrokerError> {
+    pub(crate) fn at(path: PathBuf) -> Result<Self, BrokerError> {
         let meta = fs::metadata(&path).map_err(|cause| path_failure("open", &path, cause))?;
         if meta.is_dir() {
             return Err(path_failure("open", &path, std::io::ErrorKind::IsADirectory.into()));
@@ -152,7 +152,10 @@ fn files_in(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 fn files_matching(pattern: &Path) -> Result<Vec<PathBuf>, BrokerError> {
     let shown = format!("`{}`", pattern.display());
-    let entries = glob::glob(&pattern.to_string_lossy()).map_err(|cause| failure("open", &shown, cause))?;
+    let entries = glob::glob(&pattern.to_string_lossy()).map_err(|cause| {
+        let hint = "it is a pattern, since it has `*`, `?` or `[`; write `[[]` for a bracket of a name";
+        failure("open", format_args!("{shown} ({hint})"), cause)
+    })?;
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.map_err(|cause| failure("open", &shown, cause))?;

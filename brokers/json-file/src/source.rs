@@ -9,10 +9,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use watermill_core::broker::codec::Decode;
 use watermill_core::broker::{Batch, BoxFuture, InputEnd, Offsets, Origin, Places, Source};
-use watermill_core::error::BrokerError;
+use watermill_core::error::{BrokerError, RecordPlace};
 use watermill_core::record::StreamRecord;
 
 use crate::decode::{CountedBatch, Decoder};
+use crate::excerpt::excerpt_at;
 use crate::failure::failure;
 use crate::shared::{Next, Subscription};
 
@@ -229,6 +230,11 @@ impl<R: StreamRecord, C: Decode<R>> Source<R> for FileSource<R, C> {
 
     fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    fn excerpt(&self, place: &RecordPlace) -> Option<String> {
+        // A file that is followed may be another one by now.
+        if self.waiting.is_some() { None } else { excerpt_at(place) }
     }
 }
 

@@ -107,7 +107,7 @@ fn what_cannot_be_read() {
     let at = |name: &str| JsonFileBroker::new().read::<Location>(directory.path().join(name));
     refused(at("missing.json"), &["open", "missing.json", "check the path", "No such file"]);
     refused(at("miss*.json"), &["miss*.json", "at least one"]);
-    refused(at("a[.json"), &["a[.json", "invalid range pattern"]);
+    refused(at("a[.json"), &["a[.json", "write `[[]` for a bracket", "invalid range pattern"]);
     refused(at(""), &["at least one"]);
     refused(JsonFileBroker::new().read::<Location>(""), &["open"]);
 }

@@ -167,12 +167,28 @@ pub struct RawRecords {
 
 impl RawRecords {
     /// The records at `ranges` of `buffer`, in the order of the batch.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use watermill_core::broker::{Places, RawRecords};
+    ///
+    /// let mut places = Places::memory(0, 2);
+    /// places.raw = Some(RawRecords::new(Arc::new(b"[1, 20]".to_vec()), vec![1..2, 4..6]));
+    /// assert_eq!(places.raw(1), Some(&b"20"[..]));
+    /// ```
     #[must_use]
     pub fn new(buffer: Arc<Vec<u8>>, ranges: Vec<Range<usize>>) -> Self {
         Self { buffer, ranges }
     }
 
     /// The bytes of the record at `index`.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use watermill_core::broker::RawRecords;
+    /// let raw = RawRecords::new(Arc::new(b"one\ntwo\n".to_vec()), vec![0..3, 4..7]);
+    /// assert_eq!((raw.get(0), raw.get(2)), (Some(&b"one"[..]), None));
+    /// ```
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         self.buffer.get(self.ranges.get(index)?.clone())
@@ -250,6 +266,12 @@ impl Places {
     }
 
     /// The raw bytes of the record at `index`, where they are kept.
+    ///
+    /// ```
+    /// # use watermill_core::broker::Places;
+    /// // Records in memory have no bytes of their own.
+    /// assert_eq!(Places::memory(100, 3).raw(0), None);
+    /// ```
     #[must_use]
     pub fn raw(&self, index: usize) -> Option<&[u8]> {
         self.raw.as_ref()?.get(index)

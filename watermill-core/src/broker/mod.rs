@@ -32,7 +32,7 @@ pub use position::{Checkpoint, LastRecord, Position};
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::error::{BoxError, BrokerError};
+use crate::error::{BoxError, BrokerError, RecordPlace};
 
 /// A boxed future, as the contracts return it. Allocated per batch or rarer.
 ///
@@ -231,6 +231,13 @@ pub trait Source<R>: Send {
     /// How many bytes (or other units) this source will deliver in all, as far as it can be known: for progress bars. Compared with
     /// the sum of [`Batch::progress`].
     fn size(&self) -> Option<u64> {
+        None
+    }
+
+    /// The start of the text of the record that was delivered from `place`, short and on one line: for the message of a run that stops at
+    /// its key. Asked once, so it may look into the storage again.
+    fn excerpt(&self, place: &RecordPlace) -> Option<String> {
+        let _ = place;
         None
     }
 }

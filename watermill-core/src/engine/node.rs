@@ -387,7 +387,15 @@ impl<R: StreamRecord> AnyNode for Node<R> {
     }
 
     fn take_fault(&mut self) -> Option<RunError> {
-        self.fault.take()
+        let mut fault = self.fault.take()?;
+        if let RunError::BadRecord(bad) = &mut fault
+            && bad.key.is_some()
+            && bad.excerpt.is_none()
+        {
+            // It was decoded, so its text is gone.
+            bad.excerpt = self.source.excerpt(&bad.place);
+        }
+        Some(fault)
     }
 
     fn release(&mut self, position: u64, window_open: bool) {

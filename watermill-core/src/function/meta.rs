@@ -155,12 +155,39 @@ impl RecordMeta {
 
     /// The record as it was read, where the mill puts records of its stream aside
     /// ([`OnBad::DeadLetter`](crate::OnBad::DeadLetter)) and the broker has such.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+    /// fn check(_: &[Reading], meta: &Meta<Reading>) {
+    ///     // Records in memory have no bytes of their own.
+    ///     assert!(meta.iter().all(|entry| entry.raw().is_none()));
+    /// }
+    /// # assert_eq!(Mill::new(check).window(Window::count(1)).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn raw(&self) -> Option<&[u8]> {
         self.places.raw(self.index)
     }
 
     /// Where the record stands. Its number is exact unless a bad record stands before it in its batch.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
+    /// # let broker = MemoryBroker::new().read([20.0, 21.0].map(|celsius| Reading { celsius }).into());
+    /// fn check(_: &[Reading], meta: &Meta<Reading>) {
+    ///     assert!(meta.iter().map(|entry| entry.place().to_string()).eq(["record 0", "record 1"]));
+    /// }
+    /// # assert_eq!(Mill::new(check).window(Window::count(2)).run_blocking(broker)?.calls, 1);
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
     #[must_use]
     pub fn place(&self) -> RecordPlace {
         self.places.place(self.index)
