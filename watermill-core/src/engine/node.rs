@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::bookmark::Bookmark;
 use super::check::RoleCheck;
 use super::keyed::{Unwound, catching};
+use super::leak::check_batch;
 use super::letters::Letters;
 use super::resume::Before;
 use super::tape::Tape;
@@ -39,6 +40,13 @@ pub(crate) struct Counts {
     pub(crate) letters: u64,
     /// How many bytes the letters hold that were not taken.
     pub(crate) letter_bytes: u64,
+}
+
+impl Counts {
+    /// All records that came, bad ones included.
+    pub(crate) fn records(&self) -> u64 {
+        self.read + self.skipped + self.dead_lettered + self.letters
+    }
 }
 
 /// A stream whose type the walk does not know.
@@ -377,7 +385,13 @@ impl<R: StreamRecord> AnyNode for Node<R> {
             let batch = self.source.next().await?;
             let records = batch.records.len() + batch.faults.len();
             let loaded = Loaded { progress: batch.progress, records };
+            let (all_new, place) = (self.before.is_none(), batch.places.place(0));
+            let before = self.counts().records();
             self.admit(batch);
+            if all_new && self.fault.is_none() {
+                let known = self.counts().records() - before;
+                check_batch(&self.stream, records as u64, known, place)?;
+            }
             Ok(loaded)
         })
     }

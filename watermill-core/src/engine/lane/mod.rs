@@ -229,6 +229,7 @@ impl<'a> LaneRun<'a> {
             Where::At(standing) => Some(standing),
             Where::Unknown => None,
         };
+        self.walk.check_leaks(last.as_ref().map(|standing| standing.positions.as_slice()))?;
         if let Some(standing) = last {
             self.commit(standing, finished).await?;
         }
@@ -347,19 +348,15 @@ impl<'a> LaneRun<'a> {
             .iter()
             .enumerate()
             .map(|(node, state)| {
-                let counts = state.node.counts();
-                let (matched, pending) = self.walk.matched_and_pending(node);
-                let records = counts.read + counts.skipped + counts.dead_lettered + counts.letters;
-                // A letter that is not committed is for the next run to write; when there is none, nobody needs the record.
-                let pending = pending + if self.walk.done.is_some() { 0 } else { counts.letters };
+                let account = self.walk.account(node);
                 InputReport {
                     stream: state.stream.clone(),
-                    records,
-                    matched,
-                    unmatched: records - matched - pending - counts.skipped - counts.dead_lettered,
-                    skipped: counts.skipped,
-                    dead_lettered: counts.dead_lettered,
-                    pending,
+                    records: account.records(),
+                    matched: account.matched,
+                    unmatched: account.unmatched,
+                    skipped: account.skipped,
+                    dead_lettered: account.dead_lettered,
+                    pending: account.pending,
                 }
             })
             .collect()
