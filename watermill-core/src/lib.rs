@@ -17,6 +17,8 @@ mod joined;
 pub mod key;
 mod letter;
 mod lined;
+#[cfg(feature = "metrics")]
+mod metric_table;
 mod mill;
 mod mistake;
 mod misuse;
