@@ -325,3 +325,11 @@ fn what_is_waited_for_shows() {
     assert_eq!((waiting(), waited()), ([0.0, 1.0], [2, 3]), "the half seconds make one");
     assert_eq!(gauge("watermill_records_pending", "waits", Some("Order")), 1.0);
 }
+
+#[cfg(feature = "prometheus")]
+#[test]
+fn a_program_with_a_recorder_of_its_own_is_told_so() {
+    drop(told());
+    let error = watermill::prometheus::serve("127.0.0.1:0").unwrap_err();
+    assert!(matches!(error, watermill::prometheus::ServeError::OtherRecorder(_)), "{error:?}");
+}

@@ -28,6 +28,8 @@ mod policy;
 pub mod prelude;
 #[cfg(feature = "progress")]
 mod progress;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 pub mod record;
 mod report;
 mod retry;
