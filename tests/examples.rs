@@ -210,6 +210,27 @@ fn robot_speed() {
     assert!(fs::read_to_string(ran.directory.join("out/robot-speed.json")).unwrap().starts_with('['));
 }
 
+#[cfg(feature = "prometheus")]
+#[test]
+fn metrics() {
+    let places = data("robot-locations.json");
+    let ran = Ran::example("metrics");
+    let of = |metric: &str, stream: &str| -> usize {
+        let line = ran.line(&format!("watermill_{metric}{{function=\"robot_speed\",lane=\"0\"{stream}}} "));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(of("calls_total", ""), places.len() - 1);
+    for stream in ["RobotLocation", "NextLocation"] {
+        let of = |metric: &str| of(&format!("records_{metric}"), &format!(",stream=\"{stream}\""));
+        assert_eq!(
+            (of("read_total"), of("matched_total"), of("unmatched_total")),
+            (places.len(), places.len() - 1, 1)
+        );
+        assert_eq!((of("skipped_total"), of("dead_lettered_total"), of("pending")), (0, 0, 0));
+    }
+    assert_eq!(ran.output("robot-speed.ndjson").len(), places.len() - 1);
+}
+
 #[test]
 fn audio_video() {
     let (video, stills) = (data("video.ndjson"), data("stills.ndjson"));

@@ -569,6 +569,19 @@ pub enum RunError {
         /// The stream that was waited for, if the run was not in a call.
         waiting_for: Option<String>,
     },
+    /// A record that was read is not accounted for: it was lost, or counted twice. Looked for at the end of every run, before its last commit,
+    /// and never expected: this is a mistake in watermill, or in a broker that does not keep to its contract.
+    #[error(
+        "the accounting of stream `{stream}` does not close at {place}: {what}; nothing was committed since, so a restart goes on from the last commit; please report this"
+    )]
+    Leak {
+        /// The stream, by its record type and name.
+        stream: String,
+        /// Where the record stands, or the first of those that are in question.
+        place: RecordPlace,
+        /// What does not come out.
+        what: String,
+    },
     /// The run was given up, by [`MillHandle::abort`](crate::MillHandle::abort) or a second signal.
     #[error("the run was given up; a restart goes on from the last commit")]
     Aborted,

@@ -17,6 +17,8 @@ mod joined;
 pub mod key;
 mod letter;
 mod lined;
+#[cfg(feature = "metrics")]
+mod metric_table;
 mod mill;
 mod mistake;
 mod misuse;
@@ -26,6 +28,8 @@ mod policy;
 pub mod prelude;
 #[cfg(feature = "progress")]
 mod progress;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 pub mod record;
 mod report;
 mod retry;

@@ -41,6 +41,16 @@ pub enum Origin {
     Results,
 }
 
+impl Origin {
+    /// What positions call this part of a stream.
+    pub(crate) fn part(&self) -> &str {
+        match self {
+            Self::File { path } => path,
+            _ => "",
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use watermill_core::broker::codec::Decode;
-use watermill_core::broker::{Batch, BoxFuture, InputEnd, Offsets, Origin, Places, Source};
+use watermill_core::broker::{Batch, BoxFuture, InputEnd, Lag, Offsets, Origin, Places, Source};
 use watermill_core::error::{BrokerError, RecordPlace};
 use watermill_core::record::StreamRecord;
 
@@ -42,6 +42,10 @@ pub(crate) struct FileSource<R, C> {
     file: usize,
     number: u64,
     size: Option<u64>,
+    /// How much of that was handed over.
+    progress: u64,
+    /// The file that the last batch was from, and where it went on behind it.
+    behind: Option<(Arc<Origin>, u64)>,
     /// For a file that is followed.
     waiting: Option<Waiting>,
     record: PhantomData<fn() -> R>,
@@ -116,6 +120,8 @@ impl<R: StreamRecord, C: Decode<R>> FileSource<R, C> {
             file: from.file,
             number: from.number,
             size: from.size,
+            progress: 0,
+            behind: None,
             waiting,
             record: PhantomData,
         }
@@ -196,6 +202,8 @@ impl<R: StreamRecord, C: Decode<R>> FileSource<R, C> {
             fault.error.place.number += self.number;
         }
         self.number += count;
+        self.progress += batch.progress;
+        self.behind = Some((Arc::clone(&batch.places.origin), batch.places.next));
         if broken {
             self.state = State::Broken;
         } else if batch.end.is_some() {
@@ -235,6 +243,16 @@ impl<R: StreamRecord, C: Decode<R>> Source<R> for FileSource<R, C> {
     fn excerpt(&self, place: &RecordPlace) -> Option<String> {
         // A file that is followed may be another one by now.
         if self.waiting.is_some() { None } else { excerpt_at(place) }
+    }
+
+    fn lag(&self) -> Option<Lag> {
+        if let (Some(_), Some((origin, next))) = (&self.waiting, &self.behind) {
+            // A file that is followed grows.
+            let Origin::File { path } = &**origin else { return None };
+            let length = std::fs::metadata(path).ok()?.len();
+            return Some(Lag::Bytes(length.saturating_sub(*next)));
+        }
+        Some(Lag::Bytes(self.size?.saturating_sub(self.progress)))
     }
 }
 

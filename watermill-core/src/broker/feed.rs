@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-use super::{AnySink, AnySource, Batch, BoxFuture, InputEnd, Places, Sink, Source};
+use super::{AnySink, AnySource, Batch, BoxFuture, InputEnd, Lag, Places, Sink, Source};
 use crate::error::BrokerError;
 use crate::record::StreamRecord;
 
@@ -57,6 +57,10 @@ impl<R: StreamRecord> Source<R> for FedSource<R> {
             batch.end = feed.ended.then_some(InputEnd::Mark);
             Poll::Ready(Ok(batch))
         }))
+    }
+
+    fn lag(&self) -> Option<Lag> {
+        Some(Lag::Records(lock(&self.0).records.len() as u64))
     }
 }
 

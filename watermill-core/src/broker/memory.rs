@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
     AnySink, AnySource, Batch, BoxFuture, Broker, Catalog, Checkpoint, Committer, InputDecl, InputEnd, Job,
-    Lane, LaneOutputs, OutputDecl, Places, Position, Session, Sink, Source,
+    Lag, Lane, LaneOutputs, OutputDecl, Places, Position, Session, Sink, Source,
 };
 use crate::error::BrokerError;
 use crate::record::{RecordType, StreamRecord};
@@ -342,6 +342,10 @@ impl<R: StreamRecord> Source<R> for MemorySource<R> {
 
     fn size(&self) -> Option<u64> {
         Some(self.total)
+    }
+
+    fn lag(&self) -> Option<Lag> {
+        Some(Lag::Records(self.rest.len() as u64))
     }
 }
 

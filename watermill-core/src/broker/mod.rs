@@ -240,6 +240,39 @@ pub trait Source<R>: Send {
         let _ = place;
         None
     }
+
+    /// How much is still to be read, as far as it is known now: for metrics. Asked after every batch, so it must be quick to tell.
+    fn lag(&self) -> Option<Lag> {
+        None
+    }
+}
+
+/// How much of a stream is still to be read: [`Source::lag`].
+///
+/// ```
+/// use watermill_core::broker::{Batch, BoxFuture, Lag, Source};
+/// # use watermill_core::error::BrokerError;
+/// # use watermill_core::record::Json;
+///
+/// /// The partition of a log, of which the offset behind its last record is known.
+/// struct Partition { next: u64, end: u64 }
+///
+/// impl Source<Json> for Partition {
+///     # fn next(&mut self) -> BoxFuture<'_, Result<Batch<Json>, BrokerError>> { Box::pin(std::future::pending()) }
+///     // fn next(..)
+///     fn lag(&self) -> Option<Lag> {
+///         Some(Lag::Records(self.end - self.next))
+///     }
+/// }
+///
+/// assert_eq!(Partition { next: 30, end: 42 }.lag(), Some(Lag::Records(12)));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lag {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many records.
+    Records(u64),
 }
 
 /// Where the results of one type go.

@@ -1,6 +1,8 @@
 //! What a walk holds: which part of each stream is still needed to go on, and which a restart needs.
 
 use super::bookmark::Bookmark;
+use super::leak::Account;
+use super::node::Counts;
 use super::walk::Walk;
 use crate::broker::Position;
 
@@ -115,19 +117,28 @@ impl Walk {
         Some(standing)
     }
 
-    /// Records that took part in a call, and records that are held for one, of `node`.
-    pub(crate) fn matched_and_pending(&self, node: usize) -> (u64, u64) {
+    /// The accounting of the stream at `node`.
+    pub(crate) fn account(&self, node: usize) -> Account {
         let state = &self.nodes[node];
-        let marked = state.marks.count();
+        let marks = &state.marks;
+        let (marked, end) = (marks.count(), state.node.end());
+        let Counts { read, skipped, dead_lettered, letters, .. } = state.node.counts();
+        let known = Account { read, skipped, dead_lettered, letters, ..Account::default() };
         if self.done.is_some() {
-            return (marked, 0);
+            // A letter that is not committed is for the next run to write; when there is none, nobody needs the record.
+            return Account { matched: marked, unmatched: marks.unmarked_below(end) + letters, ..known };
         }
         let in_window = match &self.window {
             Some(window) if window.count > 0 => marked - state.marked_before,
             _ => 0,
         };
-        let from = self.needed_from(node).min(state.node.end());
-        let held = state.node.end() - from - state.marks.count_from(from);
-        (marked - in_window, held + in_window + self.pending_in_buffer(node, from))
+        let from = self.needed_from(node);
+        let in_buffer = self.pending_in_buffer(node, from);
+        Account {
+            matched: marked - in_window,
+            unmatched: marks.unmarked_below(from).saturating_sub(in_buffer),
+            pending: marks.unmarked_in(from, end) + in_window + in_buffer + letters,
+            ..known
+        }
     }
 }

@@ -18,6 +18,7 @@ mod keep;
 mod keyed;
 pub(crate) mod lane;
 mod late;
+mod leak;
 mod letters;
 mod marks;
 mod matching;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::bookmark::Bookmark;
 use super::check::RoleCheck;
 use super::keyed::{Unwound, catching};
+use super::leak::check_batch;
 use super::letters::Letters;
 use super::resume::Before;
 use super::tape::Tape;
@@ -24,6 +25,8 @@ pub(crate) struct Loaded {
     pub(crate) progress: u64,
     /// How many records came, bad ones included.
     pub(crate) records: usize,
+    /// How many bytes they take, as far as the source tells.
+    pub(crate) bytes: u64,
 }
 
 /// The accounting of a stream, apart from what the walk knows.
@@ -39,6 +42,13 @@ pub(crate) struct Counts {
     pub(crate) letters: u64,
     /// How many bytes the letters hold that were not taken.
     pub(crate) letter_bytes: u64,
+}
+
+impl Counts {
+    /// All records that came, bad ones included.
+    pub(crate) fn records(&self) -> u64 {
+        self.read + self.skipped + self.dead_lettered + self.letters
+    }
 }
 
 /// A stream whose type the walk does not know.
@@ -86,6 +96,9 @@ pub(crate) trait AnyNode: Send {
     fn letters_committed(&mut self);
     /// The size of the whole stream, where it is known.
     fn size(&self) -> Option<u64>;
+    /// How much of it is still to be read, where that is known.
+    #[cfg(feature = "metrics")]
+    fn lag(&self) -> Option<crate::broker::Lag>;
     /// Points a `Single<R>` at the record.
     fn put_single(&self, slot: &mut dyn Any, position: u64);
     /// Moves the record into a `Masters<R>`.
@@ -376,8 +389,14 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         Box::pin(async move {
             let batch = self.source.next().await?;
             let records = batch.records.len() + batch.faults.len();
-            let loaded = Loaded { progress: batch.progress, records };
+            let loaded = Loaded { progress: batch.progress, records, bytes: batch.bytes };
+            let (all_new, place) = (self.before.is_none(), batch.places.place(0));
+            let before = self.counts().records();
             self.admit(batch);
+            if all_new && self.fault.is_none() {
+                let known = self.counts().records() - before;
+                check_batch(&self.stream, records as u64, known, place)?;
+            }
             Ok(loaded)
         })
     }
@@ -460,6 +479,11 @@ impl<R: StreamRecord> AnyNode for Node<R> {
 
     fn size(&self) -> Option<u64> {
         self.source.size()
+    }
+
+    #[cfg(feature = "metrics")]
+    fn lag(&self) -> Option<crate::broker::Lag> {
+        self.source.lag()
     }
 
     fn put_single(&self, slot: &mut dyn Any, position: u64) {

@@ -167,6 +167,7 @@ impl<M: StreamRecord> Mill<M> {
                 cause: "the broker breaks its contract".into(),
             })?;
             run.go_on(&ended_outputs, window.as_deref());
+            let run = run.at_lane(lane.index);
             let span = tracing::info_span!(target: "watermill", "lane", function = %plan.function, lane = lane.index);
             let result = run.run().instrument(span).await;
             if let Some(committed) = steering.take_committed() {

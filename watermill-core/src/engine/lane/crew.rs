@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::meter::{Stopwatch, Took};
 use super::pool::Pool;
 use super::settings::later;
 use super::wait::within;
@@ -67,14 +68,11 @@ impl Flight {
     }
 }
 
-/// What a task ends with.
-pub(super) type TaskDone = (u64, u32, AnyStage, CallResult);
-
 /// Who makes the calls.
 pub(super) enum Hands {
     Lane,
     Threads(Pool),
-    Tasks(JoinSet<TaskDone>),
+    Tasks(JoinSet<Back>),
 }
 
 /// The calls under way, in the order of their masters, and the stages they are made with.
@@ -106,7 +104,7 @@ impl Crew {
     ) -> Result<Self, RunError> {
         let hands = match work {
             Work::Lane => Hands::Lane,
-            Work::Threads(workers) => Hands::Threads(Pool::new(workers, room, timeout.is_some())?),
+            Work::Threads(workers) => Hands::Threads(Pool::new(workers, room, timeout.is_some(), &clock)?),
             Work::Tasks => Hands::Tasks(JoinSet::new()),
         };
         let (tell, used) = mpsc::unbounded_channel();
@@ -118,6 +116,11 @@ impl Crew {
     /// Another call may be made.
     pub(super) fn has_room(&self) -> bool {
         self.queue.len() < self.room
+    }
+
+    /// How many calls are under way, or wait for those before them.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
     }
 
     /// The first call that is not done with.
@@ -229,17 +232,21 @@ impl Crew {
             (Hands::Tasks(tasks), mut stage) => {
                 let clock = Arc::clone(&self.clock);
                 tasks.spawn_local(async move {
+                    let watch = Stopwatch::start(&*clock);
                     let result = within(stage.get().call(), timeout, &*clock).await;
-                    (call, attempt, stage, result)
+                    let took = watch.stop(&*clock);
+                    Back { call, attempt, stage, result, took }
                 });
                 None
             }
             (_, mut stage) => {
+                let watch = Stopwatch::start(&*self.clock);
                 let result = match stage.get().call() {
                     Called::Done(result) => result,
                     Called::Pending(_) => Err("an async function was called where none can wait".into()),
                 };
-                Some(Back { call, attempt, stage, result })
+                let took = watch.stop(&*self.clock);
+                Some(Back { call, attempt, stage, result, took })
             }
         }
     }
@@ -303,4 +310,5 @@ pub(super) struct Back {
     pub(super) attempt: u32,
     pub(super) stage: AnyStage,
     pub(super) result: CallResult,
+    pub(super) took: Took,
 }

@@ -13,7 +13,9 @@ impl LaneRun<'_> {
     pub(super) async fn walk_direct(&mut self) -> Result<Ended, RunError> {
         let mut own = self.new_stage()?;
         let stage = own.get();
-        let mut looks = Looks::new(self.clock.now());
+        let begin = self.clock.now();
+        let mut looks = Looks::new(begin);
+        self.metered(|meter| meter.calls_begin(begin));
         let has_outs = self.ports.iter().any(|port| port.param.is_some());
         loop {
             match self.walk.step(stage, self.most_calls(looks.left()))? {
@@ -54,9 +56,10 @@ impl LaneRun<'_> {
                     let count = self.tally.calls - self.since.calls;
                     let enough = self.settings.commits.calls.is_some_and(|enough| count >= enough);
                     if looks.count(made) || enough || stop || self.many_results(stage) {
-                        let now = self.clock.now();
+                        let (now, calls) = (self.clock.now(), self.tally.calls);
                         looks.looked(now);
                         self.walk.set_now(now);
+                        self.metered(|meter| meter.calls_made(calls, now));
                         self.collect(stage);
                         self.flush(FLUSH_AT).await?;
                         self.flush_letters(FLUSH_AT).await?;
@@ -66,6 +69,9 @@ impl LaneRun<'_> {
                     }
                 }
                 Step::Need(node) => {
+                    if let Some(meter) = &mut self.meter {
+                        meter.calls_made(self.tally.calls, self.clock.now());
+                    }
                     self.collect(stage);
                     self.flush(1).await?;
                     self.flush_letters(1).await?;
@@ -73,9 +79,13 @@ impl LaneRun<'_> {
                         return Ok(Ended::here(end));
                     }
                     self.publish(Some(node));
+                    self.tell_waiting(Some(node));
                     let woken = self.wait(node).await?;
                     self.steering.publish(|watch| watch.waiting_for = None);
-                    self.walk.set_now(self.clock.now());
+                    self.tell_waiting(None);
+                    let now = self.clock.now();
+                    self.walk.set_now(now);
+                    self.metered(|meter| meter.calls_begin(now));
                     match woken {
                         Woken::Loaded(loaded) => self.loaded(node, loaded)?,
                         Woken::Deadline if self.is_idle() => return Ok(Ended::here(EndReason::Idle)),
@@ -98,6 +108,8 @@ impl LaneRun<'_> {
             let standing = self.walk.standing();
             self.commit(standing, false).await?;
         }
+        let begin = now.max(self.since.last);
+        self.metered(|meter| meter.calls_begin(begin));
         Ok(if stop { Some(self.steering.why_stopped()) } else { self.over(now) })
     }
 
@@ -113,14 +125,18 @@ impl LaneRun<'_> {
             let Err(cause) = result else { return Ok(Some(result)) };
             failed += 1;
             self.roll_back(stage);
-            let Some(pause) = self.settings.on_error.pause(failed, self.clock.now()) else {
+            let now = self.clock.now();
+            let Some(pause) = self.settings.on_error.pause(failed, now) else {
                 return self.give_up(stage, failed, cause).map(Some);
             };
             let (_, master) = self.walk.call_place();
             self.told_of_retry(&master, failed, &cause);
+            self.metered(|meter| meter.calls_pause(now));
             if self.steering.stopped_within(&*self.clock, pause).await {
                 return Ok(None);
             }
+            let now = self.clock.now();
+            self.metered(|meter| meter.calls_begin(now));
             result = within(stage.call(), self.settings.timeout, &*self.clock).await;
         }
     }

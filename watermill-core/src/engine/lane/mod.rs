@@ -5,6 +5,11 @@
 
 mod crew;
 mod direct;
+#[cfg(feature = "metrics")]
+mod meter;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_meter.rs"]
+mod meter;
 mod outputs;
 mod parallel;
 mod pool;
@@ -35,6 +40,7 @@ use crate::report::{EndReason, InputReport, OutputReport, RunReport};
 use crate::retry::Then;
 
 pub(crate) use crew::Work;
+use meter::Meter;
 pub(crate) use outputs::Port;
 pub(crate) use settings::{Settings, later};
 use wait::{Timer, Woken, within};
@@ -116,6 +122,10 @@ pub(crate) struct LaneRun<'a> {
     /// Since when the lane does nothing but wait for records.
     quiet_since: Option<SystemTime>,
     timer: Timer,
+    /// Which lane of the mill it is.
+    lane: u32,
+    /// `None` before the walk begins, and in a build without metrics.
+    meter: Option<Meter>,
 }
 
 /// How a walk has ended.
@@ -189,6 +199,20 @@ impl<'a> LaneRun<'a> {
             started,
             quiet_since: None,
             timer: Timer::default(),
+            lane: 0,
+            meter: None,
+        }
+    }
+
+    /// This is lane `index` of its mill.
+    pub(crate) fn at_lane(mut self, index: u32) -> Self {
+        self.lane = index;
+        self
+    }
+
+    fn metered(&mut self, tell: impl FnOnce(&mut Meter)) {
+        if let Some(meter) = &mut self.meter {
+            tell(meter);
         }
     }
 
@@ -204,8 +228,10 @@ impl<'a> LaneRun<'a> {
     pub(crate) async fn run(mut self) -> Result<RunReport, RunError> {
         tracing::info!(target: "watermill", inputs = self.walk.nodes.len(), outputs = self.ports.len(), "walk begins");
         self.walk.set_now(self.started);
+        self.begin_metrics();
         let walked = unwinding(self.walk_all()).await;
         let walked = walked.unwrap_or_else(|unwound| Err(self.walk.panicked(unwound)));
+        self.end_metrics(walked.as_ref().err());
         let result = match walked {
             Ok(ended) => self.finish(ended).await,
             Err(error) => Err(error),
@@ -229,6 +255,7 @@ impl<'a> LaneRun<'a> {
             Where::At(standing) => Some(standing),
             Where::Unknown => None,
         };
+        self.walk.check_leaks(last.as_ref().map(|standing| standing.positions.as_slice()))?;
         if let Some(standing) = last {
             self.commit(standing, finished).await?;
         }
@@ -260,6 +287,20 @@ impl<'a> LaneRun<'a> {
         }
     }
 
+    /// No calls are made any more.
+    fn end_metrics(&mut self, error: Option<&RunError>) {
+        let Some(meter) = &mut self.meter else { return };
+        if self.work.is_none() {
+            meter.calls_made(self.tally.calls, self.clock.now());
+        }
+        if matches!(error, Some(RunError::Function { .. })) {
+            meter.call_failed_run();
+        }
+        meter.in_flight(0);
+        meter.wait_for(None, &*self.clock);
+        self.tell_metrics();
+    }
+
     /// A batch of the stream at `node` was read.
     fn loaded(&mut self, node: usize, loaded: Loaded) -> Result<(), RunError> {
         self.tally.progress += loaded.progress;
@@ -267,6 +308,8 @@ impl<'a> LaneRun<'a> {
         if loaded.records > 0 {
             self.quiet_since = None;
         }
+        self.metered(|meter| meter.read(node, loaded.bytes));
+        self.tell_metrics();
         let state = &self.walk.nodes[node];
         tracing::trace!(target: "watermill", stream = %state.stream, end = state.node.end(), "batch read");
         self.check_budget(node)
@@ -347,19 +390,15 @@ impl<'a> LaneRun<'a> {
             .iter()
             .enumerate()
             .map(|(node, state)| {
-                let counts = state.node.counts();
-                let (matched, pending) = self.walk.matched_and_pending(node);
-                let records = counts.read + counts.skipped + counts.dead_lettered + counts.letters;
-                // A letter that is not committed is for the next run to write; when there is none, nobody needs the record.
-                let pending = pending + if self.walk.done.is_some() { 0 } else { counts.letters };
+                let account = self.walk.account(node);
                 InputReport {
                     stream: state.stream.clone(),
-                    records,
-                    matched,
-                    unmatched: records - matched - pending - counts.skipped - counts.dead_lettered,
-                    skipped: counts.skipped,
-                    dead_lettered: counts.dead_lettered,
-                    pending,
+                    records: account.records(),
+                    matched: account.matched,
+                    unmatched: account.unmatched,
+                    skipped: account.skipped,
+                    dead_lettered: account.dead_lettered,
+                    pending: account.pending,
                 }
             })
             .collect()

@@ -191,6 +191,7 @@ impl LaneRun<'_> {
         if self.steering.is_given_up() {
             return Err(RunError::Aborted);
         }
+        let since = self.meter.as_ref().map(|_| self.clock.now());
         self.committer.commit(&checkpoint).await?;
         for (port, refused) in self.ports.iter_mut().zip(refused) {
             port.refused += refused;
@@ -201,6 +202,8 @@ impl LaneRun<'_> {
         let now = self.clock.now();
         self.since = Since { last: now, calls: self.tally.calls, given_up: self.tally.given_up, read: false };
         self.steering.committed(now);
+        self.metered(|meter| meter.committed(since.unwrap_or(now), now));
+        self.tell_metrics();
         Ok(())
     }
 }

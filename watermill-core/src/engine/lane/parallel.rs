@@ -42,6 +42,7 @@ impl LaneRun<'_> {
         loop {
             let now = self.clock.now();
             self.walk.set_now(now);
+            self.metered(|meter| meter.in_flight(crew.len()));
             self.look_after(&mut crew, now)?;
             while let Some(flight) = crew.pop_settled() {
                 if let Some(reason) = self.deliver(flight, &mut crew)? {
@@ -97,11 +98,15 @@ impl LaneRun<'_> {
             }
             self.park(need, &crew);
             self.waits(need.is_some() && crew.front().is_none());
+            self.tell_waiting(need);
             let event =
                 self.wait_for_any(need, &mut crew, end.as_ref().is_some_and(|end| !is_patient(end))).await?;
             self.steering.publish(|watch| (watch.waiting_for, watch.parked) = (None, false));
             match event {
-                Event::Loaded(loaded) => self.loaded(need.unwrap_or_default(), loaded)?,
+                Event::Loaded(loaded) => {
+                    self.tell_waiting(None);
+                    self.loaded(need.unwrap_or_default(), loaded)?;
+                }
                 Event::Back(back) => self.came_back(back, &mut crew),
                 Event::Told(told) => self.told(told, &mut crew),
                 Event::AckUsed(call, attempt) => self.ack_used(call, attempt, &mut crew),
@@ -176,18 +181,20 @@ impl LaneRun<'_> {
                     (flight.deadline, flight.worker) = (deadline, Some(worker));
                 }
             }
-            Told::Done { call, attempt, stage, result } => {
-                self.came_back(Back { call, attempt, stage: AnyStage::Shared(stage), result }, crew);
+            Told::Done { call, attempt, stage, result, took } => {
+                let stage = AnyStage::Shared(stage);
+                self.came_back(Back { call, attempt, stage, result, took }, crew);
             }
         }
     }
 
     /// A call has returned, perhaps one that is not waited for any more.
     fn came_back(&mut self, back: Back, crew: &mut Crew) {
-        let Back { call, attempt, mut stage, result } = back;
+        let Back { call, attempt, mut stage, result, took } = back;
         if crew.at(call, attempt).is_none() {
             return;
         }
+        self.metered(|meter| meter.call_took(took));
         let settled = match result {
             Err(cause) => Err(cause),
             Ok(control) => match crew.acks_of(&mut stage) {
@@ -355,9 +362,7 @@ impl LaneRun<'_> {
                     }
                 }
                 Hands::Tasks(tasks) => match tasks.poll_join_next(context) {
-                    Poll::Ready(Some(Ok((call, attempt, stage, result)))) => {
-                        return Poll::Ready(Ok(Event::Back(Back { call, attempt, stage, result })));
-                    }
+                    Poll::Ready(Some(Ok(back))) => return Poll::Ready(Ok(Event::Back(back))),
                     Poll::Ready(Some(Err(cause))) => {
                         let what = "the task of a call is gone".to_owned();
                         return Poll::Ready(Err(RunError::Runtime { what, cause: Box::new(cause) }));

@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
 
+use super::meter::{Stopwatch, Took};
+use crate::clock::Clock;
 use crate::error::RunError;
 use crate::function::{CallResult, Called, Stage};
 
@@ -31,6 +33,7 @@ pub(super) enum Told {
         attempt: u32,
         stage: Box<dyn Stage + Send>,
         result: CallResult,
+        took: Took,
     },
 }
 
@@ -92,6 +95,7 @@ pub(super) struct Pool {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
     timed: bool,
+    clock: Arc<dyn Clock>,
 }
 
 struct Worker {
@@ -102,7 +106,12 @@ struct Worker {
 
 impl Pool {
     /// Starts `workers` threads for up to `room` calls, which tell of the beginning of each call when `timed`.
-    pub(super) fn new(workers: usize, room: usize, timed: bool) -> Result<Self, RunError> {
+    pub(super) fn new(
+        workers: usize,
+        room: usize,
+        timed: bool,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, RunError> {
         let queue = Queue {
             jobs: VecDeque::with_capacity(room),
             told: VecDeque::with_capacity(room),
@@ -112,7 +121,7 @@ impl Pool {
         };
         let few = (room / 4).max(workers);
         let shared = Arc::new(Shared { queue: Mutex::new(queue), ready: Condvar::new(), few });
-        let mut pool = Self { shared, workers: Vec::with_capacity(workers), timed };
+        let mut pool = Self { shared, workers: Vec::with_capacity(workers), timed, clock: Arc::clone(clock) };
         for _ in 0..workers {
             pool.start()?;
         }
@@ -120,7 +129,7 @@ impl Pool {
     }
 
     fn start(&mut self) -> Result<(), RunError> {
-        let (shared, timed) = (Arc::clone(&self.shared), self.timed);
+        let (shared, timed, clock) = (Arc::clone(&self.shared), self.timed, Arc::clone(&self.clock));
         let worker = self.workers.len();
         let given_up = Arc::new(AtomicBool::new(false));
         let gone = Arc::clone(&given_up);
@@ -132,12 +141,14 @@ impl Pool {
                 if timed {
                     shared.tell(Told::Begun { call, attempt, worker }, true);
                 }
+                let watch = Stopwatch::start(&*clock);
                 let result = match stage.call() {
                     Called::Done(result) => result,
                     Called::Pending(_) => Err("an async function was given to a worker thread".into()),
                 };
+                let took = watch.stop(&*clock);
                 let urgent = timed || result.is_err();
-                shared.tell(Told::Done { call, attempt, stage, result }, urgent);
+                shared.tell(Told::Done { call, attempt, stage, result, took }, urgent);
                 if gone.load(Ordering::Acquire) {
                     return;
                 }

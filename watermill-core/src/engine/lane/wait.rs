@@ -68,6 +68,14 @@ impl LaneRun<'_> {
         .await
     }
 
+    /// Tells what is waited for from now on.
+    pub(super) fn tell_waiting(&mut self, node: Option<usize>) {
+        if let Some(meter) = &mut self.meter {
+            meter.calls_wait();
+            meter.wait_for(node, &*self.clock);
+        }
+    }
+
     /// When the walk or the life of the lane has something to do even if nothing comes.
     pub(super) fn deadline(&self, waiting_for: Option<usize>) -> Option<SystemTime> {
         let ending = &self.settings.ending;
