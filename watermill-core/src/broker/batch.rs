@@ -90,6 +90,7 @@ pub enum InputEnd {
 ///                     cause: BadCause::Other(Box::new(cause)),
 ///                 }),
 ///                 raw: line.as_bytes().to_vec(),
+///                 cut: false,
 ///                 recoverable: true,
 ///             }),
 ///         }
@@ -128,6 +129,7 @@ pub struct Fault {
 ///     first_number: 0,
 ///     timestamps: None,
 ///     headers: None,
+///     raw: None,
 /// };
 /// assert_eq!(places.place(1).to_string(), "file `data/flights.ndjson`, byte 41, record 1");
 /// assert_eq!((places.position(1).next, places.tail().next), (41, 82));
@@ -305,7 +307,7 @@ impl Places {
     /// # use watermill_core::broker::{Offsets, Origin, Places};
     /// # let origin = Arc::new(Origin::File { path: "data/flights.ndjson".to_owned() });
     /// # let offsets = Offsets::Each(vec![0, 40]);
-    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None };
+    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None, raw: None };
     /// // The records at 0 and 40 of a file, 81 being its length.
     /// assert_eq!((places.offset(1), places.offset(2)), (40, 81));
     /// ```
@@ -321,7 +323,7 @@ impl Places {
     /// # use watermill_core::broker::{Offsets, Origin, Places};
     /// # let origin = Arc::new(Origin::File { path: "data/flights.ndjson".to_owned() });
     /// # let offsets = Offsets::Each(vec![0, 40]);
-    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None };
+    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None, raw: None };
     /// let position = places.position(1);
     /// assert_eq!((position.part.as_str(), position.next, position.number), ("data/flights.ndjson", 40, 1));
     /// ```
@@ -365,7 +367,7 @@ impl Places {
     /// # use watermill_core::broker::{Offsets, Origin, Places};
     /// # let origin = Arc::new(Origin::File { path: "data/flights.ndjson".to_owned() });
     /// # let offsets = Offsets::Each(vec![0, 40]);
-    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None };
+    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None, raw: None };
     /// let tail = places.tail();
     /// assert_eq!((tail.next, tail.number), (81, 2));
     /// ```
@@ -385,7 +387,7 @@ impl Places {
     /// # use watermill_core::broker::{Offsets, Origin, Places};
     /// # let origin = Arc::new(Origin::File { path: "data/flights.ndjson".to_owned() });
     /// # let offsets = Offsets::Each(vec![0, 40]);
-    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None };
+    /// # let places = Places { origin, offsets, next: 81, first_number: 0, timestamps: None, headers: None, raw: None };
     /// assert_eq!(places.place(1).to_string(), "file `data/flights.ndjson`, byte 40, record 1");
     /// ```
     #[must_use]

@@ -72,7 +72,7 @@ pub struct OutputDecl {
 /// let job = Job {
 ///     function: "speed".to_owned(),
 ///     streams: vec!["Location".to_owned(), "Next".to_owned()],
-///     inputs: vec![InputRequest { input: 0, stream: "Next".to_owned(), node: 1 }],
+///     inputs: vec![InputRequest { input: 0, stream: "Next".to_owned(), node: 1, keep_raw: false }],
 ///     ..Job::default()
 /// };
 /// // Of the two streams this broker reads one.
@@ -99,7 +99,7 @@ pub struct Job {
 /// ```
 /// # use watermill_core::broker::InputRequest;
 /// # use watermill_core::prelude::*;
-/// let request = InputRequest { input: 0, stream: "Json \"left\"".to_owned(), node: 0 };
+/// let request = InputRequest { input: 0, stream: "Json \"left\"".to_owned(), node: 0, keep_raw: false };
 /// let catalog = MemoryBroker::new().read_as("left", Vec::<Json>::new()).catalog()?;
 /// assert_eq!(catalog.inputs[request.input].name.as_deref(), Some("left"));
 /// # Ok::<(), watermill_core::RunError>(())

@@ -105,7 +105,7 @@ pub trait Broker: Send + Sync + 'static {
 ///
 /// let broker = MemoryBroker::new().read(vec![Json(serde_json::json!({"time": 1}))]);
 /// let job = Job {
-///     inputs: vec![InputRequest { input: 0, stream: "Json".to_owned(), node: 0 }],
+///     inputs: vec![InputRequest { input: 0, stream: "Json".to_owned(), node: 0, keep_raw: false }],
 ///     ..Job::default()
 /// };
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
