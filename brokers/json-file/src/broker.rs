@@ -290,11 +290,22 @@ impl JsonFileBroker {
     /// # use watermill_json_file::JsonFileBroker;
     /// # let folder = tempfile::tempdir()?;
     /// # let path = |name: &str| folder.path().join(name);
-    /// let letters = r#"{"stream":"Json \"left\"","raw":"{\"time\": 7}"}
-    /// {"stream":"Json \"right\"","raw":"{\"time\": 8}"}"#;
+    /// # #[derive(serde::Deserialize)] struct Sound { frame: u64 }
+    /// # impl StreamRecord for Sound {
+    /// #     const NAME: &'static str = "Sound";
+    /// #     type Fields<P: watermill_core::key::Place<Value = Self>> = ();
+    /// #     fn fields_below<P: watermill_core::key::Place<Value = Self>>() -> &'static () { &() }
+    /// # }
+    /// # std::fs::write(path("sounds.ndjson"), "{\"frame\":1}\n{\"frame\":2}\n")?;
+    /// let letters = r#"{"stream":"Json \"left\"","raw":"{\"frame\": 1}"}
+    /// {"stream":"Json \"right\"","raw":"{\"frame\": 2}"}"#;
     /// std::fs::write(path("letters.ndjson"), letters)?;
-    /// let files = JsonFileBroker::new().replay_as::<Json>("right", path("letters.ndjson"));
-    /// let mill = Mill::new(|event: &Json| assert_eq!(event["time"].as_i64(), Some(8)));
+    /// let files = JsonFileBroker::new()
+    ///     .read::<Sound>(path("sounds.ndjson"))
+    ///     .replay_as::<Json>("right", path("letters.ndjson"));
+    /// let join = JoinWith::new(|sound: &Sound| Some(sound.frame), |picture: &Json| picture["frame"].as_u64());
+    /// let mill = Mill::new(|sound: &Sound, _: &Joined<Sound, Json>| assert_eq!(sound.frame, 2));
+    /// let mill = mill.join(join.from("right"));
     /// assert_eq!(mill.run_blocking(files)?.calls, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
