@@ -105,7 +105,7 @@ impl Walk {
                     if matches!(replay, Replay::New)
                         && let Some(custom) = self.custom()
                     {
-                        custom.again = Some(Wake::Master);
+                        custom.again = Some(Wake::Arrived);
                     }
                 }
                 Found::Need(node) => {

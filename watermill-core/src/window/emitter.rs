@@ -72,7 +72,7 @@ pub trait WindowEmitter<M>: Send + 'static {
 #[non_exhaustive]
 pub enum Wake {
     /// A master has come in.
-    Master,
+    Arrived,
     /// The time has come at which the emitter asked to be woken.
     Time,
     /// There are no more masters.
