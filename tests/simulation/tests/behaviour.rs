@@ -166,6 +166,12 @@ fn an_ack_saved_in_time_counts_however_long_the_sink_keeps_the_lane_busy() {
 fn a_run_is_not_idle_while_a_call_is_under_way_or_records_are_there() {
     for calls in [1, 4] {
         let bench = Bench::new(6);
+        // For half a second after the calls before it have ended.
+        bench.faults.plan(
+            "read",
+            if calls == 1 { 2 } else { 3 },
+            Planned::Delay(millis(if calls == 1 { 500 } else { 5500 })),
+        );
         let mill = waits(&bench.clock, |_| Duration::from_secs(5)).in_flight(calls);
         let report = bench.end(bench.run(mill.stop_when_idle(Duration::from_secs(1)))).unwrap();
         assert!(matches!(report.end, EndReason::InputEnded { .. }), "{report}");
@@ -350,4 +356,28 @@ fn what_comes_after_the_crash_is_refused() {
         assert!(ack.is_closed());
         assert_eq!(ack.save([Seen { ids: vec![] }]), Err(AckError));
     }
+}
+
+#[test]
+fn the_ack_of_a_call_that_was_given_up_is_closed() {
+    let bench = Bench::new(2);
+    let held: Arc<Mutex<Vec<Ack<Seen>>>> = Arc::default();
+    let (keep, clock) = (Arc::clone(&held), bench.clock.clone());
+    let mill = Mill::new_async(async move |a: &A, ack: Ack<Seen>| {
+        if a.id == 0 {
+            lock(&keep).push(ack);
+        } else {
+            // The run is there much longer.
+            clock.sleep_until(clock.now() + Duration::from_secs(5)).await;
+            ack.save([seen(a)]).unwrap();
+        }
+    });
+    let mut run = bench.run(mill.timeout(Duration::from_secs(9)).on_error(OnError::skip()).in_flight(2));
+    bench.faults.plan("read", 1, Planned::Delay(Duration::from_secs(8)));
+    assert!(bench.polled(&mut run, Duration::from_secs(10)).is_none());
+    let ack = lock(&held).pop().unwrap();
+    assert!(ack.is_closed());
+    assert_eq!(ack.save([Seen { ids: vec![0] }]), Err(AckError));
+    assert_eq!(bench.end(run).unwrap().given_up, 1);
+    assert_eq!(bench.results(), [1]);
 }
