@@ -41,6 +41,16 @@ pub enum Origin {
     Results,
 }
 
+impl Origin {
+    /// The part of a stream that it is, as positions call it.
+    pub(crate) fn part(&self) -> &str {
+        match self {
+            Self::File { path } => path,
+            _ => "",
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -337,10 +337,7 @@ impl Places {
 
     /// The part of the stream that the batch is from, as positions call it.
     pub(crate) fn part(&self) -> &str {
-        match &*self.origin {
-            Origin::File { path } => path,
-            _ => "",
-        }
+        self.origin.part()
     }
 
     /// Leaves out the first `records` records and the first `faults` faults, all of which stand before the others.

@@ -349,9 +349,10 @@ impl<'a> LaneRun<'a> {
             .map(|(node, state)| {
                 let counts = state.node.counts();
                 let (matched, pending) = self.walk.matched_and_pending(node);
-                let records = counts.read + counts.skipped + counts.dead_lettered + counts.letters;
-                // A letter that is not committed is for the next run to write; when there is none, nobody needs the record.
-                let pending = pending + if self.walk.done.is_some() { 0 } else { counts.letters };
+                let held = counts.letters + counts.held;
+                let records = counts.read + counts.skipped + counts.dead_lettered + held;
+                // Of what is held the next run makes something; when there is none, nobody needs it.
+                let pending = pending + if self.walk.done.is_some() { 0 } else { held };
                 InputReport {
                     stream: state.stream.clone(),
                     records,
