@@ -56,12 +56,9 @@ impl<'a> Assembly<'a> {
             Some((window, check)) => (Some(window), check),
             None => (None, None),
         };
-        let mut checks: Vec<Vec<Box<dyn Any + Send>>> = plan.nodes.iter().map(|_| Vec::new()).collect();
-        checks[0].extend(window_check);
+        let mut checks = role_checks(plan, window_check);
         let mut idle: Vec<_> = plan.nodes.iter().map(|_| None).collect();
         for edge in &plan.edges {
-            checks[edge.right].extend(edge.spec.typed.right_checks());
-            checks[edge.left].extend(edge.spec.typed.left_checks());
             if let Some((after, decided, late)) = edge.spec.typed.late() {
                 checks[edge.right].push(late);
                 idle[edge.right] = Some((after, decided));
@@ -86,6 +83,7 @@ impl<'a> Assembly<'a> {
                 source,
                 checks,
                 leaving: windowed && index == 0,
+                within: node.within,
                 on_bad: self.on_bad.get(index).copied().unwrap_or_default(),
                 function: Arc::clone(&function),
                 clock: Arc::clone(&self.clock),
@@ -144,4 +142,15 @@ impl<'a> Assembly<'a> {
             clock: Arc::clone(&self.clock),
         }))
     }
+}
+
+/// For each stream of the plan the checks of its roles, each a `Box<dyn RoleCheck<R>>`; the master's begin with that of its window.
+pub(crate) fn role_checks(plan: &Plan, window: Option<Box<dyn Any + Send>>) -> Vec<Vec<Box<dyn Any + Send>>> {
+    let mut checks: Vec<Vec<Box<dyn Any + Send>>> = plan.nodes.iter().map(|_| Vec::new()).collect();
+    checks[0].extend(window);
+    for edge in &plan.edges {
+        checks[edge.right].extend(edge.spec.typed.right_checks());
+        checks[edge.left].extend(edge.spec.typed.left_checks());
+    }
+    checks
 }

@@ -152,7 +152,7 @@ pub enum BadCause {
     },
     /// The key is lower than the one before it.
     #[error(
-        "the key `{expression}` goes down, from {previous} to {key}; joins and windows of time need keys that never go down: sort the stream, or leave such records out with `on_bad`"
+        "the key `{expression}` goes down, from {previous} to {key}; joins and windows of time need keys that never go down: sort the stream, or let `reorder_within` do it where records are a little late, or leave such records out with `on_bad`"
     )]
     KeyWentDown {
         /// The key expression.
@@ -403,6 +403,14 @@ pub enum BuildProblem {
     NoOutput {
         /// The record.
         record: String,
+    },
+    /// A stream that is to be sorted back by `reorder_within`, and has no order or several.
+    #[error("the records of `{stream}` cannot be sorted back: {why}")]
+    Order {
+        /// The stream.
+        stream: String,
+        /// Why not.
+        why: String,
     },
     /// Bad records are to be put aside, and there is no place for them.
     #[error("records of `{stream}` are to be put aside as dead letters, and no broker writes `DeadLetter`")]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::engine::Keep;
-use crate::plan::{Plan, PlanEdge};
+use crate::plan::{Plan, PlanEdge, PlanNode};
 
 impl Plan {
     /// The function and the tree below it, as text.
@@ -11,7 +11,7 @@ impl Plan {
         let mut text = self.signature(window.is_some());
         let master = &self.nodes[0];
         let window = window.map(|window| format!(", {window}")).unwrap_or_default();
-        let _ = write!(text, "\n{} (master{window})", master.stream);
+        let _ = write!(text, "\n{} (master{window}{})", master.stream, master.sorted_back());
         self.explain_below(0, "", &mut text);
         text.push('\n');
         text
@@ -32,7 +32,9 @@ impl Plan {
         for (index, edge) in below.iter().enumerate() {
             let last = index + 1 == below.len();
             let branch = if last { "└─ " } else { "├─ " };
-            let _ = write!(text, "\n{indent}{branch}{}: {}", self.nodes[edge.right].stream, edge.text());
+            let right = &self.nodes[edge.right];
+            let _ =
+                write!(text, "\n{indent}{branch}{}: {}{}", right.stream, edge.text(), right.sorted_back());
             let deeper = format!("{indent}{}", if last { "   " } else { "│  " });
             self.explain_below(edge.right, &deeper, text);
         }
@@ -62,6 +64,13 @@ impl Plan {
 /// Text inside a quoted Mermaid label.
 fn quoted(text: &str) -> String {
     text.replace('"', "#quot;")
+}
+
+impl PlanNode {
+    /// `, sorted back within 5`
+    fn sorted_back(&self) -> String {
+        if self.within == 0 { String::new() } else { format!(", sorted back within {}", self.within) }
+    }
 }
 
 impl PlanEdge {

@@ -2,6 +2,7 @@
 
 mod launch;
 mod options;
+mod reorder;
 mod running;
 
 use std::any::TypeId;
@@ -29,6 +30,7 @@ use crate::policy::OnBad;
 use crate::record::{RecordType, StreamRecord};
 use crate::report::RunReport;
 use crate::window::{IntoWindow, Window};
+use reorder::Reorder;
 
 /// More matches for one record than this are an error, unless [`Mill::max_group`] says otherwise.
 ///
@@ -87,6 +89,7 @@ pub struct Mill<M> {
     on_bad: HashMap<TypeId, OnBad>,
     on_refused: HashMap<TypeId, OnBad>,
     eos_after: HashMap<TypeId, Duration>,
+    reorder: HashMap<TypeId, Reorder>,
     limits: Limits,
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -204,6 +207,7 @@ impl<M: StreamRecord> Mill<M> {
             on_bad: HashMap::new(),
             on_refused: HashMap::new(),
             eos_after: HashMap::new(),
+            reorder: HashMap::new(),
             limits: Limits { max_group: DEFAULT_MAX_GROUP, budget: DEFAULT_MEMORY_BUDGET, masters: u64::MAX },
             settings: Settings::default(),
             clock: Arc::new(SystemClock::new()),
@@ -318,14 +322,16 @@ impl<M: StreamRecord> Mill<M> {
     pub(crate) fn plan(&self) -> Result<Plan, BuildError> {
         let mut mistakes = self.mistakes.clone();
         mistakes.extend(self.misfits());
-        Plan::new(
+        let mut plan = Plan::new(
             &*self.function,
             RecordType::of::<M>(),
             &self.joins,
             &self.injected,
             self.window.is_some(),
             &mistakes,
-        )
+        )?;
+        self.sort_back(&mut plan)?;
+        Ok(plan)
     }
 
     /// Runs the mill to its end.

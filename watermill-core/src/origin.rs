@@ -42,7 +42,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// What positions call this part of a stream.
+    /// The part of a stream that it is, as positions call it.
     pub(crate) fn part(&self) -> &str {
         match self {
             Self::File { path } => path,

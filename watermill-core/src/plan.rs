@@ -34,6 +34,8 @@ pub(crate) struct PlanNode {
     /// How messages call the stream.
     pub(crate) stream: String,
     pub(crate) parent: Option<usize>,
+    /// How many records late one may be and is sorted back.
+    pub(crate) within: usize,
 }
 
 pub(crate) struct PlanEdge {
@@ -79,6 +81,7 @@ impl Plan {
             name: None,
             stream: master.name().to_owned(),
             parent: None,
+            within: 0,
         });
         builder.attach_all(joins)?;
         let params = function.params();
@@ -94,7 +97,7 @@ impl Plan {
         })
     }
 
-    fn error(&self, problem: BuildProblem, fix: impl Into<String>) -> BuildError {
+    pub(crate) fn error(&self, problem: BuildProblem, fix: impl Into<String>) -> BuildError {
         BuildError { function: self.function.clone(), problem: Box::new(problem), fix: fix.into() }
     }
 
@@ -300,6 +303,7 @@ impl Builder {
             name: join.from.clone(),
             stream,
             parent: Some(self.edges.len()),
+            within: 0,
         });
         self.edges.push(PlanEdge { spec: Arc::clone(join), left, right, slot: None });
         for child in &join.children {

@@ -160,7 +160,16 @@ impl FileSession {
                     let file = input.files.iter().position(|file| file.part() == last.part)?;
                     Some((Spot { file, offset: last.offset }, last.number))
                 });
-                Ok(last.filter(|(last, _)| last.file <= file).unwrap_or((spot, from.number)))
+                // Records that were sorted back may be finished behind others that are not.
+                let first = last.filter(|(last, _)| (last.file, last.offset) <= (file, spot.offset));
+                Ok(first.unwrap_or((spot, from.number)))
+            }
+            Some(found) if !from.finished.is_empty() => {
+                let cause = format!(
+                    "the last run has read it as `{}`, and part of what stands behind is finished; call it that again",
+                    from.part
+                );
+                Err(failure("resume", format_args!("`{}`", found.part()), cause))
             }
             _ => Ok((spot, from.number)),
         }

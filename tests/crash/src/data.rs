@@ -114,6 +114,13 @@ impl Streams {
             3 => format!("{line}\nnot a record {index}"),
             _ => line.clone(),
         };
+        // In three files, so that records are late over their ends.
+        fs::create_dir_all(directory.join("late")).unwrap();
+        let late = texts::<A>(&displaced(&self.a));
+        put("late/1.ndjson", &lines(&late[..third]));
+        put("late/2.json", &array(&late[third..2 * third]));
+        put("late/3.ndjson.gz", &gzip(&lines(&late[2 * third..])));
+        put("late.json", &array(&texts::<B>(&displaced(&self.b))));
         // Now and then a key that goes down.
         let low = |(index, row): (usize, &(i64, i64, i64))| {
             let down =
@@ -123,6 +130,14 @@ impl Streams {
         put("low.json", &array(&self.b.iter().enumerate().flat_map(low).collect::<Vec<_>>()));
         put("bad.ndjson", &lines(&a.iter().enumerate().map(bad).collect::<Vec<_>>()));
     }
+}
+
+/// The rows slightly out of order: each no more than 6 behind one that comes after it.
+#[must_use]
+pub fn displaced(rows: &[(i64, i64, i64)]) -> Rows {
+    let mut displaced: Vec<_> = rows.iter().enumerate().collect();
+    displaced.sort_by_key(|(index, row)| index + (row.0 * 5 % 7) as usize);
+    displaced.into_iter().map(|(_, row)| *row).collect()
 }
 
 fn texts<R: From<(i64, i64, i64)> + Serialize>(rows: &[(i64, i64, i64)]) -> Vec<String> {

@@ -114,7 +114,7 @@ impl Settings {
 }
 
 /// The names of all mills, each with the names of its outputs.
-pub const MILLS: [(&str, &[&str]); 13] = [
+pub const MILLS: [(&str, &[&str]); 14] = [
     ("self-join", &["self-join.ndjson"]),
     ("nested-window", &["nested-window.json"]),
     ("nested-within", &["nested-within.ndjson"]),
@@ -126,6 +126,7 @@ pub const MILLS: [(&str, &[&str]); 13] = [
     ("parts", &["parts-out.ndjson"]),
     ("lookup", &["lookup.ndjson"]),
     ("skip", &["skip.ndjson"]),
+    ("late", &["late.ndjson", "late-letters.ndjson"]),
     ("letters", &["letters/saw.ndjson", "letters/letters.ndjson"]),
     ("append", &["append/saw.ndjson", "append/odd.json"]),
 ];
@@ -324,6 +325,25 @@ pub fn start(name: &str, directory: &Path, settings: &Settings) -> Result<MillHa
             };
             let broker = broker.read::<A>(at("bad.ndjson")).write::<Saw>(out(0));
             settings.commits(Mill::new(function).on_bad::<A>(OnBad::Skip)).start(broker)
+        }
+        "late" => {
+            // Keys of both sides come slightly out of order.
+            let function = move |a: &A, b: &Joined<A, B>| -> Result<Saw, Failed> {
+                own.call(a.id)?;
+                Ok(Saw::of([a.id].into_iter().chain(b[a].iter().map(|b| b.id)).collect()))
+            };
+            let mill = Mill::new(function)
+                .join(JoinWith::new(A::fields().time, B::fields().time).left())
+                .reorder_within::<A>(6)
+                .reorder_within::<B>(8)
+                .on_bad::<A>(OnBad::DeadLetter)
+                .on_bad::<B>(OnBad::DeadLetter);
+            let broker = broker
+                .read::<A>(at("late"))
+                .read::<B>(at("late.json"))
+                .write::<Saw>(out(0))
+                .write::<DeadLetter>(out(1));
+            settings.commits(mill).start(broker)
         }
         "letters" => {
             // Bad ones on both sides, that do not decode and whose keys go down.

@@ -1,6 +1,6 @@
 //! What the mills must write, by nested loops over everything.
 
-use crate::data::{Odd, Saw, Streams, array, lines};
+use crate::data::{Odd, Saw, Streams, array, displaced, lines};
 
 /// The texts of all outputs of a mill; `None` for those that are compared with an undisturbed run alone.
 #[must_use]
@@ -109,6 +109,18 @@ pub fn outputs(mill: &str, streams: &Streams) -> Option<Vec<Vec<u8>>> {
             in_lines(a.iter().map(one).collect())
         }
         "skip" => in_lines(a.iter().map(|row| vec![row.0]).collect()),
+        "late" => {
+            let sorted = |rows: &[(i64, i64, i64)]| {
+                let mut rows = displaced(rows);
+                rows.sort_by_key(|row| row.1);
+                rows
+            };
+            let (a, b) = (sorted(a), sorted(b));
+            let one = |l: &(i64, i64, i64)| {
+                [l.0].into_iter().chain(b.iter().filter(|r| r.1 == l.1).map(|r| r.0)).collect()
+            };
+            vec![lines(&saw(a.iter().map(one).collect())), Vec::new()]
+        }
         "letters" => {
             let one = |l: &(i64, i64, i64)| {
                 [l.0].into_iter().chain(b.iter().filter(|r| r.1 == l.1).map(|r| r.0)).collect()

@@ -27,7 +27,7 @@ pub use crate::origin::Origin;
 pub use batch::{Batch, Fault, Headers, InputEnd, Offsets, Places, RawRecords};
 pub use catalog::{AnySink, AnySource, Catalog, InputDecl, InputRequest, Job, OutputDecl, OutputRequest};
 pub use pair::{BrokerExt, Pair};
-pub use position::{Checkpoint, LastRecord, Position};
+pub use position::{Checkpoint, FinishedRange, LastRecord, Position};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -130,7 +130,7 @@ pub trait Session: Send {
 
     /// Opens the inputs of `lane`: a source for each of [`Job::inputs`], in that order. `from` holds, in the same order, where
     /// the last commit left each of them; `None` starts at the beginning. A source may begin at [`Position::last`] instead of
-    /// [`Position::next`].
+    /// [`Position::next`], where that is before it.
     fn sources<'a>(
         &'a mut self,
         lane: &'a Lane,

@@ -35,10 +35,36 @@ pub struct Position {
     /// It has ended by its EndOfStream mark: nothing behind that is ever read. Otherwise more may have come since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marked: bool,
-    /// The last record before `next`. A source that can should begin there: the engine compares its keys with the next ones, and
-    /// does nothing else with what lies before `next`.
+    /// The last record that was let in of those that are finished. A source that can should begin there, where that is before `next`: the engine
+    /// compares its keys with the next ones, and does nothing else with what is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastRecord>,
+    /// What is finished behind `next`, in the order of the stream: records that came late were sorted back before those at
+    /// `next`, or will be when they can be read again. Sources deliver it again; the engine passes over it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finished: Vec<FinishedRange>,
+}
+
+/// Records behind [`Position::next`] that are finished.
+///
+/// ```
+/// use watermill_core::broker::{FinishedRange, Position};
+///
+/// let mut position = Position::at(100);
+/// position.finished.push(FinishedRange { part: String::new(), from: 150, to: 200 });
+/// let text = serde_json::to_string(&position)?;
+/// assert_eq!(text, r#"{"next":100,"number":0,"ended":false,"finished":[{"from":150,"to":200}]}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FinishedRange {
+    /// Which part of the stream they are in; empty for the part of `next`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub part: String,
+    /// The offset of the first of them.
+    pub from: u64,
+    /// An offset behind the last of them, and before the next record.
+    pub to: u64,
 }
 
 /// The last record before a [`Position`].
@@ -48,7 +74,7 @@ pub struct Position {
 ///
 /// /// Where a source of a single part begins.
 /// fn begin(from: &Position) -> u64 {
-///     from.last.as_ref().map_or(from.next, |last| last.offset)
+///     from.last.as_ref().map_or(from.next, |last| last.offset.min(from.next))
 /// }
 ///
 /// let mut position = Position::at(12);
@@ -86,7 +112,11 @@ impl Position {
 
     /// Whether what stands at `offset` of `part` is finished, where `part` is the one of `next` or is read after it.
     pub(crate) fn is_behind(&self, part: &str, offset: u64) -> bool {
-        part == self.part && offset < self.next
+        let within = |range: &FinishedRange| {
+            let own = if range.part.is_empty() { &self.part } else { &range.part };
+            own == part && (range.from..range.to).contains(&offset)
+        };
+        (part == self.part && offset < self.next) || self.finished.iter().any(within)
     }
 }
 

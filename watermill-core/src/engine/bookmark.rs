@@ -42,11 +42,16 @@ pub(crate) struct Bookmark {
     pub(super) tail: Arc<Position>,
     pub(super) ended: bool,
     pub(super) marked: bool,
+    /// The position, where records are sorted back: it was worked out then, since what was read is known in another order.
+    pub(super) sorted: Option<Arc<Position>>,
 }
 
 impl Bookmark {
     /// Where a restart reads on to find the record, or where reading goes on when there is none yet.
     pub(crate) fn position(&self) -> Position {
+        if let Some(sorted) = &self.sorted {
+            return Position::clone(sorted);
+        }
         let last = self.last.as_ref().map(|last| match last {
             Last::Read(spot) => spot.last_record(),
             Last::Behind(last) => LastRecord::clone(last),

@@ -3,6 +3,7 @@
 //! A stream plays the right side of its own join and the left side of the joins below it. In each of these roles its keys
 //! must exist (no NaN, no overflow) and never go down; what breaks the rule is a bad record, found before the walk sees it.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use super::keyed::key_of;
 use super::matching::Also;
 use crate::error::BadCause;
-use crate::key::{KeyExpr, KeyValue};
+use crate::key::{KeyExpr, KeyValue, written};
 
 /// One role of a stream of `R`.
 pub(crate) trait RoleCheck<R>: Send {
@@ -18,6 +19,14 @@ pub(crate) trait RoleCheck<R>: Send {
     fn first_bad(&self, records: &[R]) -> Option<(usize, BadCause)>;
     /// These records are let in: the next ones are compared with the last of them.
     fn accept(&mut self, records: &[R]);
+    /// The text of the key by whose order the role goes, if it goes by one; without what does not matter to the order.
+    fn order(&self) -> Option<String> {
+        None
+    }
+    /// How two records stand to each other in that order; `None` when one of them has no key.
+    fn compare(&self, _left: &R, _right: &R) -> Option<Ordering> {
+        None
+    }
     /// The key of `record`, for messages.
     fn text(&self, record: &R) -> String;
 }
@@ -105,6 +114,15 @@ impl<R: 'static, E: KeyExpr<R>> RoleCheck<R> for KeyCheck<R, E> {
             let owned = E::Value::detach(&key);
             self.last = Some(owned);
         }
+    }
+
+    fn order(&self) -> Option<String> {
+        (self.rule != Rule::Valid).then(|| written(|f| self.key.order(f)).to_string())
+    }
+
+    fn compare(&self, left: &R, right: &R) -> Option<Ordering> {
+        let (left, right) = (key_of(&*self.key, left).ok()??, key_of(&*self.key, right).ok()??);
+        Some(left.cmp(&right))
     }
 
     fn text(&self, record: &R) -> String {

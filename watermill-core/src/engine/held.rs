@@ -122,10 +122,12 @@ impl Walk {
         let state = &self.nodes[node];
         let marks = &state.marks;
         let (marked, end) = (marks.count(), state.node.end());
-        let Counts { read, skipped, dead_lettered, letters, .. } = state.node.counts();
+        let Counts { read, skipped, dead_lettered, letters, held, .. } = state.node.counts();
+        // Neither is done with: letters that are not durable, and records that wait to be sorted back.
+        let letters = letters + held;
         let known = Account { read, skipped, dead_lettered, letters, ..Account::default() };
         if self.done.is_some() {
-            // A letter that is not committed is for the next run to write; when there is none, nobody needs the record.
+            // Of what is held the next run makes something; when there is none, nobody needs it.
             return Account { matched: marked, unmatched: marks.unmarked_below(end) + letters, ..known };
         }
         let in_window = match &self.window {

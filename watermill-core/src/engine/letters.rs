@@ -53,10 +53,12 @@ impl Letters {
     }
 
     pub(super) fn put(&mut self, error: &BadRecord, raw: &[u8], cut: bool) {
+        let name = error.place.origin.part();
+        let part = self.parts.iter().rposition(|part| part == name).unwrap_or_default();
         let time: SystemTime = self.clock.now();
         let letter = DeadLetter::of_bad(&self.function, error, raw, cut, time);
         self.bytes += size_of_letter(&letter);
-        self.waiting.push_back((self.parts.len().saturating_sub(1), letter));
+        self.waiting.push_back((part, letter));
     }
 
     /// Takes those that lie before `position`.

@@ -4,6 +4,7 @@
 //! [`walk`] asks the edges of a tree about one master after the other, without ever waiting; the [`lane`] reads what the walk
 //! needs, calls the function, and commits. Only the lane knows of brokers and waiting.
 
+mod admit;
 mod ahead;
 mod also_index;
 mod any_edge;
@@ -24,6 +25,8 @@ mod marks;
 mod matching;
 mod node;
 mod point;
+mod read_log;
+mod reorder;
 mod resume;
 mod silence;
 mod sliding;

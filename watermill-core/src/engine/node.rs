@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::bookmark::Bookmark;
 use super::check::RoleCheck;
-use super::keyed::{Unwound, catching};
 use super::leak::check_batch;
 use super::letters::Letters;
+use super::reorder::Reorder;
 use super::resume::Before;
 use super::tape::Tape;
-use crate::broker::{AnySource, Batch, BoxFuture, Fault, InputEnd, Origin, Places, Position, Source};
+use crate::broker::{AnySource, BoxFuture, InputEnd, Origin, Position, Source};
 use crate::clock::Clock;
-use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
+use crate::error::{RecordPlace, RunError};
 use crate::function::{Masters, Meta, RecordMeta, Single};
 use crate::letter::DeadLetter;
 use crate::lined::Lined;
@@ -38,6 +38,8 @@ pub(crate) struct Counts {
     pub(crate) skipped: u64,
     /// Bad records put aside for good.
     pub(crate) dead_lettered: u64,
+    /// Records that wait to be sorted back.
+    pub(crate) held: u64,
     /// Bad records put aside whose letters are not durable.
     pub(crate) letters: u64,
     /// How many bytes the letters hold that were not taken.
@@ -47,7 +49,7 @@ pub(crate) struct Counts {
 impl Counts {
     /// All records that came, bad ones included.
     pub(crate) fn records(&self) -> u64 {
-        self.read + self.skipped + self.dead_lettered + self.letters
+        self.read + self.skipped + self.dead_lettered + self.letters + self.held
     }
 }
 
@@ -61,6 +63,10 @@ pub(crate) trait AnyNode: Send {
     fn ended(&self) -> bool;
     /// The stream ended with its mark.
     fn marked(&self) -> bool;
+    /// How many records came, those that wait to be sorted back included: it changes with every record.
+    fn heard(&self) -> u64;
+    /// Lets in what waits to be sorted back; says whether there was something.
+    fn let_all_in(&mut self) -> bool;
     /// The stream is taken to have ended behind what was read.
     fn end_here(&mut self);
     /// Reads a batch. Dropping the future loses nothing.
@@ -124,6 +130,8 @@ pub(crate) struct NodeParts {
     /// The records leave one by one, into windows.
     pub(crate) leaving: bool,
     pub(crate) on_bad: OnBad,
+    /// How many records late one may be and is sorted back.
+    pub(crate) within: usize,
     /// The function's name and the clock, for dead letters.
     pub(crate) function: Arc<str>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -140,9 +148,11 @@ pub(crate) fn make_node<R: StreamRecord>(parts: NodeParts) -> Option<Box<dyn Any
         .into_iter()
         .map(|check| check.downcast::<Box<dyn RoleCheck<R>>>().ok().map(|check| *check))
         .collect::<Option<Vec<_>>>()?;
+    let role = checks.iter().position(|check| check.order().is_some());
     Some(Box::new(Node {
         stream: parts.stream,
         source: parts.source.typed::<R>()?,
+        reorder: Reorder::new(parts.within, role, parts.from.as_ref()),
         before: parts.from.as_ref().and_then(Before::new),
         tape: Tape::new(parts.leaving, parts.from.unwrap_or_default()),
         checks,
@@ -155,213 +165,22 @@ pub(crate) fn make_node<R: StreamRecord>(parts: NodeParts) -> Option<Box<dyn Any
     }))
 }
 
-struct Node<R> {
-    stream: Arc<str>,
-    source: Box<dyn Source<R>>,
-    tape: Tape<R>,
+/// A stream of `R`; what becomes of a batch is in `admit` and `reorder`.
+pub(super) struct Node<R> {
+    pub(super) stream: Arc<str>,
+    pub(super) source: Box<dyn Source<R>>,
+    pub(super) tape: Tape<R>,
     /// What lies before this position was finished by an earlier run; `None` once that was passed.
-    before: Option<Before>,
-    checks: Vec<Box<dyn RoleCheck<R>>>,
-    on_bad: OnBad,
-    letters: Letters,
-    fault: Option<RunError>,
-    read: u64,
-    skipped: u64,
-    marked: bool,
-}
-
-impl<R: StreamRecord> Node<R> {
-    /// The first record of `records` that breaks a rule of any role, or whose key panics.
-    fn first_bad(&self, records: &[R]) -> Option<(usize, Flaw)> {
-        let mut first: Option<(usize, Flaw)> = None;
-        for (role, check) in self.checks.iter().enumerate() {
-            let records = &records[..first.as_ref().map_or(records.len(), |(index, _)| *index)];
-            match catching(|| check.first_bad(records)) {
-                Ok(None) => {}
-                Ok(Some((index, cause))) => first = Some((index, Flaw::Breaks { role, cause })),
-                Err(unwound) => first = Some(panicked(unwound, records)),
-            }
-        }
-        first
-    }
-
-    /// Tells the checks that these records are let in; the one whose key panics now, though it did not before.
-    fn accept(&mut self, records: &[R]) -> Result<(), (usize, Flaw)> {
-        for check in &mut self.checks {
-            catching(|| check.accept(records)).map_err(|unwound| panicked(unwound, records))?;
-        }
-        Ok(())
-    }
-
-    /// Puts a batch on the tape, up to the first bad record or without the bad ones, as the policy says.
-    fn admit(&mut self, mut batch: Batch<R>) {
-        if let Some(before) = &mut self.before {
-            let passed = before.pass_over(&mut batch);
-            if let Some((last, place)) = passed.last
-                && let Err((_, flaw)) = self.accept(std::slice::from_ref(&last))
-            {
-                self.fault = Some(self.error(flaw, place, &last));
-                return;
-            }
-            if !passed.done {
-                // The stream still goes on where it was left: the tail of a batch before that must not be committed.
-                return self.end_with(batch.end);
-            }
-            self.before = None;
-        }
-        let Batch { records, places, faults, end, mut bytes, .. } = batch;
-        bytes += places.raw_bytes();
-        if self.on_bad == OnBad::DeadLetter {
-            self.letters.begin_part(places.part());
-        }
-        let bad = self.first_bad(&records);
-        if faults.is_empty() && bad.is_none() {
-            match self.accept(&records) {
-                Ok(()) => {
-                    let tail = places.tail();
-                    self.push(records, places, None, bytes, tail);
-                }
-                Err((index, flaw)) => {
-                    self.fault = Some(self.error(flaw, places.place(index), &records[index]));
-                }
-            }
-        } else {
-            self.admit_slowly(records, places, faults, bytes, bad);
-        }
-        if self.fault.is_none() {
-            self.end_with(end);
-        }
-    }
-
-    fn end_with(&mut self, end: Option<InputEnd>) {
-        if let Some(end) = end {
-            self.marked = end == InputEnd::Mark;
-            self.tape.set_ended(end);
-        }
-    }
-
-    fn push(
-        &mut self,
-        records: Vec<R>,
-        places: Places,
-        numbers: Option<Vec<u64>>,
-        bytes: u64,
-        tail: Position,
-    ) {
-        self.read += records.len() as u64;
-        self.tape.push(records, places, numbers, bytes, tail);
-    }
-
-    /// Record by record: only batches with something bad in them come here. `bad` is the first one that was found.
-    fn admit_slowly(
-        &mut self,
-        records: Vec<R>,
-        all: Places,
-        faults: Vec<Fault>,
-        bytes: u64,
-        bad: Option<(usize, Flaw)>,
-    ) {
-        // Its key need not panic a second time.
-        let mut panics = bad.filter(|(_, flaw)| matches!(flaw, Flaw::Panicked(_)));
-        let mut kept = Vec::with_capacity(records.len());
-        let mut indexes = Vec::with_capacity(records.len());
-        let mut numbers = Vec::with_capacity(records.len());
-        // How many faults stand before the record at hand.
-        let mut passed = 0;
-        let mut faults = faults.into_iter().peekable();
-        let count = records.len();
-        let mut stopped_at = None;
-        let mut records = records.into_iter().enumerate();
-        for index in 0..=count {
-            while let Some(fault) = faults.next_if(|fault| fault.before <= index) {
-                if fault.recoverable && self.leave_out(&fault.error, &fault.raw, fault.cut) {
-                    passed += 1;
-                } else {
-                    stopped_at = Some((fault.error.place.offset, all.first_number + index as u64 + passed));
-                    self.fault = Some(fault.error.into());
-                    break;
-                }
-            }
-            if self.fault.is_some() {
-                break;
-            }
-            let Some((_, record)) = records.next() else { break };
-            let number = all.first_number + index as u64 + passed;
-            let alone = std::slice::from_ref(&record);
-            let panics = panics.take_if(|(at, _)| *at == index);
-            let flaw = panics.or_else(|| self.first_bad(alone)).or_else(|| self.accept(alone).err());
-            if let Some((_, flaw)) = flaw {
-                let place = RecordPlace { number, ..all.place(index) };
-                let offset = place.offset;
-                match self.error(flaw, place, &record) {
-                    RunError::BadRecord(error)
-                        if self.leave_out(&error, all.raw(index).unwrap_or_default(), false) =>
-                    {
-                        continue;
-                    }
-                    error => self.fault = Some(error),
-                }
-                stopped_at = Some((offset, number));
-                break;
-            }
-            kept.push(record);
-            indexes.push(index);
-            numbers.push(number);
-        }
-        let mut places = all.pick(&indexes);
-        let (next, number) = stopped_at.unwrap_or((all.next, all.first_number + count as u64 + passed));
-        places.next = next;
-        let tail = Position { number, ..places.tail() };
-        self.push(kept, places, Some(numbers), bytes, tail);
-    }
-
-    /// What is told of a record that has this flaw.
-    #[cold]
-    fn error(&self, flaw: Flaw, place: RecordPlace, record: &R) -> RunError {
-        let stream = self.stream.to_string();
-        match flaw {
-            Flaw::Breaks { role, cause } => {
-                let text = self.checks.get(role).and_then(|check| catching(|| check.text(record)).ok());
-                RunError::from(Box::new(BadRecord { stream, place, key: text, excerpt: None, cause }))
-            }
-            Flaw::Panicked(unwound) => unwound.into_error(Some((stream, place))),
-        }
-    }
-
-    /// Leaves a bad record out, if the policy says so; `cut` where `raw` is only its beginning.
-    fn leave_out(&mut self, error: &BadRecord, raw: &[u8], cut: bool) -> bool {
-        let what = match self.on_bad {
-            OnBad::Fail => return false,
-            OnBad::Skip => {
-                self.skipped += 1;
-                "bad record skipped"
-            }
-            OnBad::DeadLetter => {
-                self.letters.put(error, raw, cut);
-                "bad record put aside"
-            }
-        };
-        let error: &dyn std::error::Error = error;
-        tracing::warn!(target: "watermill", stream = %self.stream, error, "{what}");
-        true
-    }
-}
-
-/// Why a record is not let in.
-enum Flaw {
-    /// It breaks the rule of this role.
-    Breaks { role: usize, cause: BadCause },
-    /// Its key panics.
-    Panicked(Unwound),
-}
-
-/// The record of `records` whose key panicked. A panic of anything else is not for us.
-#[cold]
-fn panicked<R>(unwound: Unwound, records: &[R]) -> (usize, Flaw) {
-    match unwound.index_in(records) {
-        Some(index) => (index, Flaw::Panicked(unwound)),
-        None => unwound.resume(),
-    }
+    pub(super) before: Option<Before>,
+    /// Sorts records back.
+    pub(super) reorder: Option<Reorder<R>>,
+    pub(super) checks: Vec<Box<dyn RoleCheck<R>>>,
+    pub(super) on_bad: OnBad,
+    pub(super) letters: Letters,
+    pub(super) fault: Option<RunError>,
+    pub(super) read: u64,
+    pub(super) skipped: u64,
+    pub(super) marked: bool,
 }
 
 impl<R: StreamRecord> AnyNode for Node<R> {
@@ -381,8 +200,19 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         self.marked
     }
 
+    fn heard(&self) -> u64 {
+        self.tape.end() + self.reorder.as_ref().map_or(0, Reorder::held)
+    }
+
+    fn let_all_in(&mut self) -> bool {
+        Node::let_all_in(self)
+    }
+
     fn end_here(&mut self) {
-        self.tape.set_ended(InputEnd::Exhausted);
+        self.let_all_in();
+        if self.fault.is_none() {
+            self.tape.set_ended(InputEnd::Exhausted);
+        }
     }
 
     fn load(&mut self) -> BoxFuture<'_, Result<Loaded, RunError>> {
@@ -392,7 +222,11 @@ impl<R: StreamRecord> AnyNode for Node<R> {
             let loaded = Loaded { progress: batch.progress, records, bytes: batch.bytes };
             let (all_new, place) = (self.before.is_none(), batch.places.place(0));
             let before = self.counts().records();
-            self.admit(batch);
+            if self.reorder.is_some() {
+                self.sort_in(batch);
+            } else {
+                self.admit(batch);
+            }
             if all_new && self.fault.is_none() {
                 let known = self.counts().records() - before;
                 check_batch(&self.stream, records as u64, known, place)?;
@@ -419,6 +253,9 @@ impl<R: StreamRecord> AnyNode for Node<R> {
 
     fn release(&mut self, position: u64, window_open: bool) {
         self.tape.release(position, window_open);
+        if let Some(reorder) = &mut self.reorder {
+            reorder.log.release(position);
+        }
     }
 
     fn release_between(&mut self, from: u64, to: u64) {
@@ -434,11 +271,11 @@ impl<R: StreamRecord> AnyNode for Node<R> {
     }
 
     fn bookmark(&self, position: u64) -> Bookmark {
-        self.tape.bookmark(position)
+        self.resumable(position, self.tape.bookmark(position))
     }
 
     fn storage_position(&self, position: u64) -> Position {
-        self.tape.bookmark(position).position()
+        self.bookmark(position).position()
     }
 
     fn place(&self, position: u64) -> RecordPlace {
@@ -460,13 +297,15 @@ impl<R: StreamRecord> AnyNode for Node<R> {
     }
 
     fn bytes(&self) -> u64 {
-        self.tape.bytes() + self.letters.bytes()
+        self.tape.bytes() + self.letters.bytes() + self.reorder.as_ref().map_or(0, Reorder::bytes)
     }
 
     fn counts(&self) -> Counts {
         let (dead_lettered, letters) = self.letters.counts();
         let letter_bytes = self.letters.bytes();
-        Counts { read: self.read, skipped: self.skipped, dead_lettered, letters, letter_bytes }
+        let held = self.reorder.as_ref().map_or(0, Reorder::held);
+        let (read, skipped) = (self.read, self.skipped);
+        Counts { read, skipped, dead_lettered, held, letters, letter_bytes }
     }
 
     fn take_letters(&mut self, position: &Position) -> Vec<DeadLetter> {

@@ -1,6 +1,6 @@
 //! Taking up a stream where an earlier run has left it: what that run has finished is passed over.
 
-use crate::broker::{Batch, Position};
+use crate::broker::{Batch, LastRecord, Places, Position};
 use crate::error::RecordPlace;
 
 /// What is passed over at the beginning of a stream.
@@ -11,6 +11,19 @@ pub(super) struct Before {
     from: Position,
     /// The source has begun at the last record: until the part of `from` comes, everything is finished.
     began_at_last: bool,
+    /// The part of `from` has come.
+    reached: bool,
+}
+
+/// What an earlier run has finished of a part of a stream, apart from [`Position::finished`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it.
+    Finished,
+    /// What stands before this offset.
+    FinishedTo(u64),
+    /// Nothing.
+    Beyond,
 }
 
 /// What became of a batch.
@@ -24,8 +37,30 @@ pub(super) struct Passed<R> {
 impl Before {
     /// `None` when nothing can be before `from`.
     pub(super) fn new(from: &Position) -> Option<Self> {
-        from.last.as_ref()?;
-        Some(Self { from: from.clone(), began_at_last: false })
+        if from.last.is_none() && from.finished.is_empty() {
+            return None;
+        }
+        Some(Self { from: from.clone(), began_at_last: false, reached: false })
+    }
+
+    /// The last record that was let in.
+    pub(super) fn last(&self) -> Option<&LastRecord> {
+        self.from.last.as_ref()
+    }
+
+    /// What was finished of `part`, which is read next.
+    pub(super) fn begin_part(&mut self, part: &str) -> Part {
+        if part == self.from.part {
+            self.reached = true;
+            return Part::FinishedTo(self.from.next);
+        }
+        self.began_at_last |= !self.reached && self.last().is_some_and(|last| last.part == part);
+        if self.reached || !self.began_at_last { Part::Beyond } else { Part::Finished }
+    }
+
+    /// Nothing behind `places` was finished, apart from [`Position::finished`].
+    pub(super) fn is_past(&self, places: &Places) -> bool {
+        places.part() != self.from.part || places.next >= self.from.next
     }
 
     /// Takes out of `batch` what was finished.

@@ -57,12 +57,12 @@ impl Walk {
     /// The walk is about to wait for this stream.
     pub(super) fn begin_wait(&mut self, node: usize) {
         let state = &mut self.nodes[node];
-        state.silence.begin(self.now, state.node.end());
+        state.silence.begin(self.now, state.node.heard());
     }
 
     /// When the silence of this stream, which is waited for, has a consequence.
     pub(super) fn silence_ends(&self, node: usize) -> Option<SystemTime> {
-        let (silence, end) = (&self.nodes[node].silence, self.nodes[node].node.end());
+        let (silence, end) = (&self.nodes[node].silence, self.nodes[node].node.heard());
         let idle = silence.idle.as_ref().and_then(|idle| silence.over(end, idle.after));
         let ends = silence.ends.and_then(|after| silence.over(end, after));
         match (idle, ends) {
@@ -75,7 +75,7 @@ impl Walk {
     pub(super) fn end_silent(&mut self) {
         let now = self.now;
         for state in self.nodes.iter_mut().filter(|state| state.silence.ends.is_some()) {
-            let over = state.silence.ends.and_then(|after| state.silence.over(state.node.end(), after));
+            let over = state.silence.ends.and_then(|after| state.silence.over(state.node.heard(), after));
             if over.is_some_and(|over| over <= now) && !state.node.ended() {
                 tracing::info!(target: "watermill", stream = %state.stream, "silent for so long that it has ended");
                 state.node.end_here();
@@ -87,12 +87,16 @@ impl Walk {
     /// once more before, as nothing else would read it while the walk goes on without it.
     pub(super) fn goes_on_without(&mut self, edge: usize, position: u64) -> bool {
         let (left, right) = (self.edges[edge].left, self.edges[edge].right);
-        let end = self.nodes[right].node.end();
+        let end = self.nodes[right].node.heard();
         let silence = &self.nodes[right].silence;
         let Some(idle) = &silence.idle else { return false };
         let known = idle.last == Some((position, end));
         let over = silence.over(end, idle.after).is_some_and(|over| over <= self.now);
         if !(known || (over && silence.asked)) {
+            return false;
+        }
+        // What waits to be sorted back belongs to what is there.
+        if self.nodes[right].node.let_all_in() {
             return false;
         }
         self.nodes[right].silence.asked = false;

@@ -84,6 +84,15 @@ impl<R> Tape<R> {
         Self { segments: VecDeque::new(), end: 0, ended: None, tail, behind, leaving, lent: 0 }
     }
 
+    /// Where reading goes on behind all that was let in.
+    pub(super) fn tail(&self) -> &Position {
+        &self.tail
+    }
+
+    pub(super) fn set_tail(&mut self, tail: Position) {
+        self.tail = Arc::new(tail);
+    }
+
     /// The position behind the last record.
     pub(crate) fn end(&self) -> u64 {
         self.end
@@ -228,7 +237,7 @@ impl<R> Tape<R> {
             None => self.behind.clone().map(Last::Behind),
         };
         let (ended, marked) = (self.ended.is_some(), self.ended == Some(InputEnd::Mark));
-        Bookmark { record, last, tail: Arc::clone(&self.tail), ended, marked }
+        Bookmark { record, last, tail: Arc::clone(&self.tail), ended, marked, sorted: None }
     }
 
     /// Where the record at `position` stood, with its index among the [`Places`] of its batch.

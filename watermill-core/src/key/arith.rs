@@ -281,6 +281,11 @@ where
             |least, f| write_at(&self.right, least, f),
         )
     }
+
+    fn write_order(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moves = matches!(O::SIGN, "+" | "-") && self.right.is_constant();
+        if moves { self.left.write_order(f) } else { self.write(f) }
+    }
 }
 
 /// Writes the operation `O` of two sides, which are told how tightly they must hold together.

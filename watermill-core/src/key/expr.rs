@@ -192,6 +192,18 @@ pub trait Expr: Send + Sync + 'static {
     /// # Errors
     /// As the formatter says.
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+
+    /// As [`write`](Expr::write), without constants that are added at the end: they do not matter to the order.
+    #[doc(hidden)]
+    fn write_order(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
+    }
+
+    /// Whether it is the same for every record.
+    #[doc(hidden)]
+    fn is_constant(&self) -> bool {
+        false
+    }
 }
 
 impl<P: Place> Expr for Field<P> {
@@ -250,6 +262,14 @@ impl<N: Expr> Expr for Computed<N> {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.write(f)
     }
+
+    fn write_order(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write_order(f)
+    }
+
+    fn is_constant(&self) -> bool {
+        self.0.is_constant()
+    }
 }
 
 /// A constant within an expression over `R`.
@@ -306,6 +326,10 @@ impl<R: 'static, V: Shown + Send + Sync + 'static> Expr for Literal<R, V> {
 
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.value.show(f)
+    }
+
+    fn is_constant(&self) -> bool {
+        true
     }
 }
 
@@ -431,6 +455,10 @@ macro_rules! expression {
 
             fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.write(f)
+            }
+
+            fn order(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.write_order(f)
             }
         }
 

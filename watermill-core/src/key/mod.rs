@@ -214,6 +214,12 @@ pub trait KeyExpr<R>: Send + Sync + 'static {
     /// # Errors
     /// As the formatter says.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+
+    /// Writes the expression without what does not matter to the order of its values: `time` for `time + 10`.
+    #[doc(hidden)]
+    fn order(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe(f)
+    }
 }
 
 /// The expression as `explain()` shows it.

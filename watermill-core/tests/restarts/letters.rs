@@ -85,6 +85,24 @@ fn of_a_master_alone() {
     });
 }
 
+/// A restart passes over parts of a stream that hold nothing but bad records, between the last record and the next.
+#[test]
+fn of_parts_that_are_all_bad() {
+    let items = |bad: &[u32]| -> Vec<Item<A>> {
+        let good = |id| Item::Good(A { key: i64::from(id), tag: 0, id });
+        (0..12).map(|id| if bad.contains(&id) { Item::Bad } else { good(id) }).collect()
+    };
+    for (seed, bad) in [&[1, 2, 3, 7, 8][..], &[0, 1, 2], &[9, 10, 11], &[3, 4, 5, 6]].into_iter().enumerate()
+    {
+        for part in [1, 2, 3] {
+            let data = Data { a: items(bad), b: Vec::new(), c: Vec::new(), part };
+            let mill = || letters(Mill::new(|a: &A| Seen { ids: vec![a.id] }).commit_after_calls(1));
+            let (_, streams) = every_death_is_survived(seed as u64 * 1000, &data, mill, false);
+            assert_eq!(streams[0].1.len(), bad.len());
+        }
+    }
+}
+
 #[test]
 fn of_joins() {
     of(|| Mill::new(pair).join(by_key().left()));

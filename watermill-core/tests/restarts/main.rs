@@ -7,6 +7,7 @@ extern crate watermill_core as watermill;
 
 mod letters;
 mod random;
+mod reorder;
 mod store;
 
 use std::time::SystemTime;
