@@ -372,7 +372,7 @@ fn the_ack_of_a_call_that_was_given_up_is_closed() {
             ack.save([seen(a)]).unwrap();
         }
     });
-    let mut run = bench.run(mill.timeout(Duration::from_secs(9)).on_error(OnError::skip()).in_flight(2));
+    let mut run = bench.run(mill.timeout(Duration::from_secs(9)).on_error(OnError::skip()).in_flight(5));
     bench.faults.plan("read", 1, Planned::Delay(Duration::from_secs(8)));
     assert!(bench.polled(&mut run, Duration::from_secs(10)).is_none());
     let ack = lock(&held).pop().unwrap();
