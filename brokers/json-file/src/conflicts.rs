@@ -89,16 +89,33 @@ fn contradiction(location: &Location, cause: impl Into<watermill_core::error::Bo
 fn is_read(output: &Location, input: &Location) -> bool {
     let (Location::Path(written), Location::Path(read)) = (output, input) else { return false };
     let written = path_identity(written);
-    if path_identity(read) == written {
+    if path_identity(read) == written || is_same_file(read, &written) {
         return is_regular(&written);
     }
-    if files_of(input).is_ok_and(|files| files.iter().any(|file| file.identity == written)) {
+    let is_written = |file: &Path| file == written || is_same_file(file, &written);
+    if files_of(input).is_ok_and(|files| files.iter().any(|file| is_written(&file.identity))) {
         return is_regular(&written);
     }
     if read.is_dir() {
         return written.parent() == Some(&*path_identity(read)) && !hidden(&written);
     }
     is_pattern(read) && !read.exists() && pattern_matches(read, &written)
+}
+
+/// One file under two names: a hard link.
+#[cfg(unix)]
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
+/// One file under two names: not known here.
+#[cfg(not(unix))]
+fn is_same_file(_: &Path, _: &Path) -> bool {
+    false
 }
 
 /// Devices may well be both: a terminal is.

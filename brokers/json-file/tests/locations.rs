@@ -171,6 +171,10 @@ fn one_file_as_input_and_output() {
         std::os::unix::fs::symlink(&target, &link).unwrap();
         refuse(&target, &link);
         refuse(&link, &target);
+        let hard = directory.path().join("hard.json");
+        std::fs::hard_link(&target, &hard).unwrap();
+        refuse(&target, &hard);
+        refuse(&data, &hard);
         let linked = directory.path().join("linked");
         std::os::unix::fs::symlink(&data, &linked).unwrap();
         refuse(&linked, &data.join("new.json"));
