@@ -297,6 +297,35 @@ fn a_run_that_fails_tells_its_last_attempt_too() {
     assert_eq!(total("watermill_calls_total", "failing", None), 3);
 }
 
+/// What is left of a file shrinks from batch to batch, also of one that is followed.
+#[test]
+fn what_is_left_of_files_shrinks() {
+    fn lags(_: &Order, seen: Inject<Mutex<Vec<f64>>>) {
+        seen.lock().unwrap().push(gauge("watermill_lag_bytes", "lags", Some("Order")));
+    }
+
+    drop(told());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("orders.ndjson");
+    fs::write(&path, (0..1000).map(|id| format!("{{\"id\":{id}}}\n")).collect::<String>()).unwrap();
+    let length = fs::metadata(&path).unwrap().len() as f64;
+    for follow in [false, true] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let files = JsonFileBroker::new().batch_bytes(100).read::<Order>(&path);
+        let mill = Mill::new(lags).inject_shared(Arc::clone(&seen)).stop_after_records(1000);
+        let files = if follow { files.follow() } else { files };
+        mill.run_blocking(files).unwrap();
+        let seen = seen.lock().unwrap();
+        assert!(seen.is_sorted_by(|before, after| before >= after), "follow: {follow}");
+        assert!(
+            seen[0] < length && seen[0] > length / 2.0,
+            "{} of {length} left at first, follow: {follow}",
+            seen[0]
+        );
+        assert_eq!(seen.last(), Some(&0.0), "follow: {follow}");
+    }
+}
+
 #[test]
 fn what_is_waited_for_shows() {
     fn waits(_: &Order, _: &Joined<Order, Line>) {}

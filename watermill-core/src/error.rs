@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::key::KeyFault;
+use crate::last_call::CallReport;
 pub use crate::mistake::Mistake;
 use crate::mistake::listed;
 pub use crate::origin::RecordPlace;
@@ -57,6 +58,10 @@ pub struct BadRecord {
     /// What is wrong with it.
     #[source]
     pub cause: BadCause,
+}
+
+fn call_part(call: Option<&CallReport>) -> String {
+    call.map_or_else(String::new, |call| format!("; it was given {call}"))
 }
 
 fn key_part(key: Option<&String>) -> String {
@@ -509,7 +514,7 @@ pub enum RunError {
     #[error(transparent)]
     BadRecord(#[from] Box<BadRecord>),
     /// The function failed.
-    #[error("the function `{function}` failed at the master {master}{}", key_part(.key.as_ref()))]
+    #[error("the function `{function}` failed at the master {master}{}{}", key_part(.key.as_ref()), call_part(.call.as_deref()))]
     Function {
         /// The function.
         function: String,
@@ -517,6 +522,8 @@ pub enum RunError {
         master: String,
         /// The master's first join key.
         key: Option<String>,
+        /// What it was given, with [`Mill::checkpoint`](crate::Mill::checkpoint).
+        call: Option<Box<CallReport>>,
         /// Its error, or its panic.
         #[source]
         cause: BoxError,

@@ -13,6 +13,7 @@ use crate::broker::Position;
 use crate::clock::Clock;
 use crate::engine::lane::later;
 use crate::error::RunError;
+use crate::last_call::LastCall;
 use crate::report::{EndReason, InputReport, RunReport};
 
 /// What is shared between a run and its handle.
@@ -24,6 +25,7 @@ pub(crate) struct Control {
     wake: Notify,
     details: bool,
     watch: Mutex<Watch>,
+    last_call: Mutex<Option<LastCall>>,
     last_commit: Mutex<Option<Instant>>,
     /// What a lane had committed when its storage failed.
     committed: Mutex<Option<RunReport>>,
@@ -39,7 +41,7 @@ pub(crate) struct Control {
 enum Outcome {
     #[default]
     Running,
-    Over(Result<RunReport, RunError>),
+    Over(Box<Result<RunReport, RunError>>),
     /// It was told already.
     Told,
 }
@@ -176,6 +178,16 @@ impl Control {
         change(&mut self.watch());
     }
 
+    pub(crate) fn put_last_call(&self, call: LastCall) {
+        // What the one before holds is let go of when nobody waits for the lock.
+        let before = lock(&self.last_call).replace(call);
+        drop(before);
+    }
+
+    pub(crate) fn last_call(&self) -> Option<LastCall> {
+        lock(&self.last_call).clone()
+    }
+
     pub(crate) fn watch(&self) -> MutexGuard<'_, Watch> {
         lock(&self.watch)
     }
@@ -192,7 +204,7 @@ impl Control {
     pub(crate) fn finish(&self, result: Result<RunReport, RunError>) {
         let mut outcome = lock(&self.outcome);
         if matches!(*outcome, Outcome::Running) {
-            *outcome = Outcome::Over(result);
+            *outcome = Outcome::Over(Box::new(result));
             self.is_over.notify_all();
             self.over.notify_waiters();
         }
@@ -204,7 +216,7 @@ impl Control {
                 *outcome = Outcome::Running;
                 None
             }
-            Outcome::Over(result) => Some(result),
+            Outcome::Over(result) => Some(*result),
             Outcome::Told => Some(Err(gone())),
         }
     }
@@ -349,6 +361,26 @@ impl MillControl {
     pub fn watch(&self) -> Watch {
         self.0.watch().clone()
     }
+
+    /// As [`MillHandle::checkpoint`].
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read((0..1000).map(|value| Number { value }).collect());
+    /// let handle = Mill::new(|_: &Number| ()).checkpoint().start(broker)?;
+    /// if let Some(call) = handle.control().checkpoint() {
+    ///     println!("the last call was given {call}");
+    /// }
+    /// # handle.wait_blocking()?;
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<LastCall> {
+        self.0.last_call()
+    }
 }
 
 /// A run under way, from [`Mill::start`](crate::Mill::start).
@@ -460,6 +492,27 @@ impl MillHandle {
     #[must_use]
     pub fn watch(&self) -> Watch {
         self.control.watch().clone()
+    }
+
+    /// What the last call was given, with [`Mill::checkpoint`](crate::Mill::checkpoint): exact whenever the run waits and when it is over, and else a few
+    /// milliseconds old.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// # let broker = MemoryBroker::new().read((0..1000).map(|value| Number { value }).collect());
+    /// let handle = Mill::new(|_: &Number| ()).checkpoint().start(broker)?;
+    /// if let Some(call) = handle.checkpoint() {
+    ///     println!("the last call was given {call}");
+    /// }
+    /// # handle.wait_blocking()?;
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<LastCall> {
+        self.control.last_call()
     }
 
     /// Waits for the end of the run.

@@ -15,6 +15,7 @@ mod join_keys;
 mod join_with;
 mod joined;
 pub mod key;
+mod last_call;
 mod letter;
 mod lined;
 #[cfg(feature = "metrics")]
@@ -43,6 +44,7 @@ pub use group::{Group, GroupIter};
 pub use handle::{MillControl, MillHandle, Watch};
 pub use join_with::JoinWith;
 pub use joined::Joined;
+pub use last_call::{CallInput, CallReport, CallResults, LastCall};
 pub use letter::DeadLetter;
 pub use mill::{DEFAULT_MAX_GROUP, DEFAULT_MEMORY_BUDGET, Mill};
 pub use policy::OnBad;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::last_call::CallReport;
+
 /// What a run came to: the accounting of every stream, its results, and why it ended.
 ///
 /// For every input, `records = matched + unmatched + skipped + dead_lettered + pending`.
@@ -52,6 +54,9 @@ pub struct RunReport {
     pub elapsed: Duration,
     /// Why it ended.
     pub end: EndReason,
+    /// What the last call was given, with [`Mill::checkpoint`](crate::Mill::checkpoint).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_call: Option<CallReport>,
 }
 
 impl RunReport {
@@ -68,6 +73,7 @@ impl RunReport {
             commits: 0,
             elapsed: Duration::ZERO,
             end: EndReason::EndedBefore,
+            last_call: None,
         }
     }
 
@@ -93,6 +99,7 @@ impl RunReport {
         self.given_up += other.given_up;
         self.commits += other.commits;
         self.elapsed = self.elapsed.max(other.elapsed);
+        self.last_call = other.last_call.or(self.last_call.take());
     }
 
     fn add_inputs(&mut self, others: Vec<InputReport>) {
@@ -288,6 +295,9 @@ impl fmt::Display for RunReport {
             if output.refused > 0 {
                 write!(f, ", {} refused", output.refused)?;
             }
+        }
+        if let Some(call) = &self.last_call {
+            write!(f, "\n  last call: {call}")?;
         }
         Ok(())
     }

@@ -57,6 +57,7 @@ use crate::broker::{BoxFuture, Checkpoint, Committer};
 use crate::clock::{Clock, ManualClock};
 use crate::error::{BrokerError, BuildError, BuildProblem, RunError};
 use crate::handle::Control;
+use crate::last_call::LastCall;
 use crate::letter::DeadLetter;
 use crate::mill::Mill;
 use crate::record::{RecordType, StreamRecord};
@@ -625,6 +626,28 @@ impl TestMill {
     #[must_use]
     pub fn report(&self) -> Option<&RunReport> {
         self.report.as_ref()
+    }
+
+    /// What the last call was given, of a mill with [`checkpoint`](Mill::checkpoint).
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill::testing::TestMill;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Number { value: u64 }
+    /// let mut test = TestMill::new(Mill::new(|_: &Number| ()).checkpoint())?;
+    /// for value in 0..5 {
+    ///     test.feed(Number { value });
+    ///     test.run()?;
+    ///     let call = test.checkpoint().expect("a call was made");
+    ///     assert_eq!(call.master::<Number>().map(|number| number.value), Some(value));
+    /// }
+    /// # Ok::<(), watermill::RunError>(())
+    /// ```
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<LastCall> {
+        self.control.last_call()
     }
 
     fn index<R: StreamRecord>(&self, name: Option<&str>) -> Option<usize> {

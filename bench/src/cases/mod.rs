@@ -48,6 +48,7 @@ pub(crate) struct Job {
 
 const LOOP: &str = "by hand";
 const MILL: &str = "watermill";
+const CHECKPOINT: &str = "with a checkpoint";
 
 const FROM_MEMORY: Case = Case {
     name: "",
@@ -86,6 +87,7 @@ pub(crate) const CASES: &[Case] = &[
         candidates: &[
             Candidate { name: LOOP, run: walk::by_hand },
             Candidate { name: MILL, run: walk::watermill },
+            Candidate { name: CHECKPOINT, run: walk::with_checkpoint },
         ],
         ..FROM_MEMORY
     },
@@ -106,6 +108,7 @@ pub(crate) const CASES: &[Case] = &[
         candidates: &[
             Candidate { name: LOOP, run: three_level::by_hand },
             Candidate { name: MILL, run: three_level::watermill },
+            Candidate { name: CHECKPOINT, run: three_level::with_checkpoint },
         ],
         ..FROM_MEMORY
     },

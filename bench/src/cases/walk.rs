@@ -82,6 +82,12 @@ pub(crate) fn watermill(job: &Job) -> Result<Outcome, Failure> {
     run(Mill::new(look), MemoryBroker::new().read(left).read(right))
 }
 
+/// What the last call was given is kept.
+pub(crate) fn with_checkpoint(job: &Job) -> Result<Outcome, Failure> {
+    let (left, right) = locations(job.size);
+    run(Mill::new(look).checkpoint(), MemoryBroker::new().read(left).read(right))
+}
+
 pub(crate) fn watermill_with_results(job: &Job) -> Result<Outcome, Failure> {
     let (left, right) = locations(job.size);
     let speeds = Collected::<RobotSpeed>::new();

@@ -213,6 +213,8 @@ impl Walk {
         }
         let place = self.buffer.masters.get(shown.start).filter(|_| !shown.is_empty());
         let place = place.map(|held| self.nodes[0].node.place(held.position));
+        let last = shown.end.checked_sub(1).and_then(|last| self.buffer.masters.get(last));
+        self.trace_window(shown.len() as u64, place.as_ref(), last.map_or(0, |held| held.position));
         self.call_window(stage, reason, place, number)
     }
 

@@ -34,6 +34,7 @@ impl Walk {
             }
         }
         self.note_master(position, true);
+        self.trace_single(position);
         if refill {
             for node in &mut self.nodes {
                 node.members_seen.clear();

@@ -45,6 +45,7 @@ impl Walk {
     }
 
     pub(super) fn release(&mut self) {
+        self.look_up_call();
         let window_open = self.in_window() || !self.buffer.masters.is_empty();
         let mut gaps = Vec::with_capacity(self.nodes.len());
         for node in 0..self.nodes.len() {

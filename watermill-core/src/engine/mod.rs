@@ -32,6 +32,7 @@ mod silence;
 mod sliding;
 mod span;
 mod tape;
+mod trace;
 pub(crate) mod walk;
 mod windowed;
 
@@ -46,3 +47,4 @@ pub(crate) use matching::{Also, AlsoKeys, BothAlso, Bounds, Matching, Tolerance}
 pub(crate) use node::{MakeNode, NodeParts, make_node};
 pub(crate) use silence::Silence;
 pub(crate) use tape::Tape;
+pub(crate) use trace::{Seen, SeenStream};

@@ -10,6 +10,7 @@ use super::letters::Letters;
 use super::reorder::Reorder;
 use super::resume::Before;
 use super::tape::Tape;
+use super::trace::{Kept, Positions};
 use crate::broker::{AnySource, BoxFuture, InputEnd, Origin, Position, Source};
 use crate::clock::Clock;
 use crate::error::{RecordPlace, RunError};
@@ -105,6 +106,10 @@ pub(crate) trait AnyNode: Send {
     /// How much of it is still to be read, where that is known.
     #[cfg(feature = "metrics")]
     fn lag(&self) -> Option<crate::broker::Lag>;
+    /// The stream, by its record type and name.
+    fn stream(&self) -> Arc<str>;
+    /// The batches that hold these records.
+    fn keep(&self, positions: &Positions) -> Vec<Kept>;
     /// Points a `Single<R>` at the record.
     fn put_single(&self, slot: &mut dyn Any, position: u64);
     /// Moves the record into a `Masters<R>`.
@@ -323,6 +328,14 @@ impl<R: StreamRecord> AnyNode for Node<R> {
     #[cfg(feature = "metrics")]
     fn lag(&self) -> Option<crate::broker::Lag> {
         self.source.lag()
+    }
+
+    fn stream(&self) -> Arc<str> {
+        Arc::clone(&self.stream)
+    }
+
+    fn keep(&self, positions: &Positions) -> Vec<Kept> {
+        self.tape.keep(positions)
     }
 
     fn put_single(&self, slot: &mut dyn Any, position: u64) {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::bookmark::{Bookmark, Last, Spot};
+use super::trace::{Kept, MOST_RUNS, Positions};
 use crate::broker::{InputEnd, LastRecord, Places, Position};
 
 /// One batch on the tape.
@@ -171,6 +172,27 @@ impl<R> Tape<R> {
         }
     }
 
+    /// The batches that hold these records, as far as they are on the tape and shared.
+    pub(crate) fn keep(&self, positions: &Positions) -> Vec<Kept>
+    where
+        R: Send + Sync + 'static,
+    {
+        let mut kept: Vec<Kept> = Vec::new();
+        for (low, high) in positions.runs() {
+            let mut at = low;
+            while at < high && kept.len() < MOST_RUNS {
+                let Some((batch, start)) = self.shared(at) else { break };
+                let end = batch.len().min(start + (high - at) as usize);
+                at += (end - start) as u64;
+                match kept.last_mut() {
+                    Some((last, run)) if run.end == start && is_batch(last, batch) => run.end = end,
+                    _ => kept.push((Arc::clone(batch) as _, start..end)),
+                }
+            }
+        }
+        kept
+    }
+
     /// Takes the record at `position` off the tape, and drops those of its batch before it. Only of the tape of a windowed
     /// master.
     pub(crate) fn take(&mut self, position: u64) -> Option<R> {
@@ -258,6 +280,10 @@ impl<R> Tape<R> {
             |segment: &Segment<R>| segment.bytes + (segment.end() - segment.first) * size_of::<R>() as u64;
         self.lent + self.segments.iter().map(of).sum::<u64>()
     }
+}
+
+fn is_batch<R>(kept: &Arc<dyn std::any::Any + Send + Sync>, batch: &Arc<Vec<R>>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(kept), Arc::as_ptr(batch))
 }
 
 /// The first index from `from` on whose record is `past`; `None` when there is no such record, or one before it

@@ -13,6 +13,7 @@ use super::marks::Marks;
 use super::node::AnyNode;
 use super::silence::Silence;
 use super::span::{Span, SpanTable};
+use super::trace::Trace;
 use super::windowed::WindowState;
 use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
 use crate::function::{CallResult, ParamKind, RecordMeta, Stage};
@@ -170,6 +171,8 @@ pub(crate) struct Walk {
     pub(crate) limits: Limits,
     pub(super) window: Option<WindowState>,
     pub(super) buffer: Buffer,
+    /// What calls leave behind, for checkpoints.
+    pub(super) trace: Option<Trace>,
     /// The parameters that are `&Meta<M>`.
     pub(super) meta: Vec<usize>,
     /// The parameters that are `&WindowInfo`.
@@ -221,6 +224,7 @@ impl Walk {
             limits,
             window,
             buffer,
+            trace: None,
             meta: places(|kind| matches!(kind, ParamKind::Meta { .. })),
             info: places(|kind| matches!(kind, ParamKind::WindowInfo)),
             masters: None,
@@ -294,10 +298,14 @@ impl Walk {
             self.nodes[edge.right].marks.mark_run(*low, *high);
         }
         let next = self.next + made as u64;
+        let last = runs[..made].last().copied();
         self.nodes[0].marks.mark_run(self.next, next);
         // Nothing before the last master that was called needs to be held.
         edge.ahead.go_to(next.checked_sub(1).filter(|_| made > 0)?);
         self.next = next;
+        if let Some((low, high)) = last {
+            self.trace_run(next - 1, low, high);
+        }
         Some(Step::Called(made as u32, result))
     }
 

@@ -21,6 +21,8 @@ pub(super) struct WindowState {
     pub(super) index: u64,
     /// Where the first master of the window that was closed last stood.
     pub(super) call_place: Option<RecordPlace>,
+    /// The master that came in last.
+    last: u64,
     arrivals: Option<Arrivals>,
     begun: bool,
 }
@@ -46,7 +48,7 @@ impl WindowState {
             OpenWindow::Custom(emitter) => (Kind::Custom(Custom::new(emitter)), true),
         };
         let arrivals = by_arrival.then(Arrivals::default);
-        Self { kind, count: 0, index: 0, call_place: None, arrivals, begun: false }
+        Self { kind, count: 0, index: 0, call_place: None, last: 0, arrivals, begun: false }
     }
 
     /// It is `now`, and the masters before `end` have been read.
@@ -130,6 +132,7 @@ impl Walk {
                         Entry::Takes => {}
                     }
                     window.count += 1;
+                    window.last = position;
                     let reason = rule.after(window.count);
                     if window.count == 1 {
                         self.hold_back();
@@ -195,7 +198,9 @@ impl Walk {
         stage.place_masters();
         let place = self.nodes[0].window_start.take().and_then(|start| start.place());
         if let Some(window) = &mut self.window {
+            let (masters, last) = (window.count as u64, window.last);
             window.count = 0;
+            self.trace_window(masters, place.as_ref(), last);
         }
         for node in &mut self.nodes {
             node.window_start = None;

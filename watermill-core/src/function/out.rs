@@ -139,6 +139,8 @@ pub(crate) trait AnyOut: Any + Send {
     fn wrote_late(&self) -> bool;
     /// How many results wait in it.
     fn len(&self) -> usize;
+    /// How many of them the last call wrote.
+    fn of_last_call(&self) -> usize;
     fn as_any(&mut self) -> &mut dyn Any;
 }
 
@@ -163,6 +165,10 @@ impl<R: StreamRecord> AnyOut for Out<R> {
 
     fn len(&self) -> usize {
         self.results.len()
+    }
+
+    fn of_last_call(&self) -> usize {
+        self.results.len().saturating_sub(self.mark)
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

@@ -11,6 +11,33 @@ use crate::policy::OnBad;
 use crate::record::StreamRecord;
 
 impl<M: StreamRecord> Mill<M> {
+    /// Keeps what the last call was given, for debugging: the master and the records joined to it, their places and numbers, and how many results
+    /// it wrote. To be asked for while the run goes on ([`MillHandle::checkpoint`](crate::MillHandle::checkpoint)), in its report, and in
+    /// [`RunError::Function`](crate::RunError::Function) when a call fails.
+    ///
+    /// It costs little: a call leaves behind positions, which are looked up when the run waits, fails or is asked. Records are not copied; the batches in which those of the last
+    /// call stand are held on to. `WATERMILL_CHECKPOINT=off` (or `0`, `false`) in the environment switches it off without a rebuild.
+    ///
+    /// It has nothing to do with the [`broker::Checkpoint`](crate::broker::Checkpoint) of a commit.
+    ///
+    /// ```
+    /// # extern crate watermill_core as watermill;
+    /// # use watermill::prelude::*;
+    /// # use watermill_derive::StreamRecord;
+    /// # #[derive(StreamRecord)] struct Order { id: u32 }
+    /// # #[derive(StreamRecord)] struct Line { order: u32 }
+    /// # let broker = MemoryBroker::new().read([1, 2].map(|id| Order { id }).into()).read([1, 2, 2].map(|order| Line { order }).into());
+    /// let sole = |_: &Order, lines: &Joined<Order, Line>| if lines.only().len() == 1 { Ok(()) } else { Err("too many") };
+    /// let mill = Mill::new(sole).join(JoinWith::new(Order::fields().id, Line::fields().order));
+    /// let error = mill.checkpoint().run_blocking(broker).unwrap_err();
+    /// assert!(error.to_string().ends_with("it was given `Order` at record 1 with key 2, 2 `Line` from record 1 to record 2"));
+    /// ```
+    #[must_use]
+    pub fn checkpoint(mut self) -> Self {
+        self.settings.checkpoint = true;
+        self
+    }
+
     /// Gives the function a value of type `T`, which it takes as `Inject<T>`.
     ///
     /// ```

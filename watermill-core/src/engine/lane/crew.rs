@@ -12,6 +12,7 @@ use super::pool::Pool;
 use super::settings::later;
 use super::wait::within;
 use crate::clock::Clock;
+use crate::engine::Seen;
 use crate::engine::held::Standing;
 use crate::error::{BoxError, RecordPlace, RunError};
 use crate::function::{AckRef, AnyStage, CallResult, Called, Control, RecordMeta, Slot, Ticket};
@@ -37,6 +38,8 @@ pub(super) struct Flight {
     pub(super) state: State,
     /// Where its masters came from, and their numbers, where calls that fail leave dead letters.
     pub(super) masters: Vec<(RecordMeta, u64)>,
+    /// What it is given, where checkpoints are kept.
+    pub(super) seen: Option<Arc<Seen>>,
     /// How many attempts have failed.
     pub(super) failed: u32,
     /// Where the inputs stood before it, if that was noted: there a restart begins when all before it are committed.
@@ -190,6 +193,7 @@ impl Crew {
         stage: AnyStage,
         place: RecordPlace,
         masters: Vec<(RecordMeta, u64)>,
+        seen: Option<Arc<Seen>>,
         before: Option<Standing>,
     ) -> Option<Back> {
         let call = self.first + self.queue.len() as u64;
@@ -200,6 +204,7 @@ impl Crew {
         self.queue.push_back(Flight {
             place,
             masters,
+            seen,
             state,
             failed: 0,
             before,

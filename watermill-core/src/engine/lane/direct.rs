@@ -61,6 +61,7 @@ impl LaneRun<'_> {
                         self.walk.set_now(now);
                         self.metered(|meter| meter.calls_made(calls, now));
                         self.collect(stage);
+                        self.keep_call_at(now);
                         self.flush(FLUSH_AT).await?;
                         self.flush_letters(FLUSH_AT).await?;
                         if let Some(end) = self.commit_or_end(stop).await? {
@@ -161,8 +162,10 @@ impl LaneRun<'_> {
     fn failed(&mut self, stage: &mut dyn Stage, cause: BoxError) -> RunError {
         let (position, master) = self.walk.call_place();
         let key = if self.windowed { None } else { self.walk.key_text(position) };
+        let seen = self.seen();
+        let call = self.keep_failed(seen);
         self.roll_back(stage);
-        RunError::Function { function: self.function.clone(), master, key, cause }
+        RunError::Function { function: self.function.clone(), master, key, call, cause }
     }
 
     /// Why the walk has ended.

@@ -3,6 +3,7 @@
 //! [`direct`] makes one call after the other, [`parallel`] has several under way; both wait in [`wait`] and write through
 //! [`outputs`].
 
+mod checkpoint;
 mod crew;
 mod direct;
 #[cfg(feature = "metrics")]
@@ -34,11 +35,13 @@ use crate::clock::Clock;
 use crate::error::{BoxError, RunError};
 use crate::function::{AnyFunction, AnyStage, ParamNeeds, RecordMeta};
 use crate::handle::Control as Steering;
+use crate::last_call;
 use crate::letter::DeadLetter;
 use crate::report::{EndReason, InputReport, OutputReport, RunReport};
 
 use crate::retry::Then;
 
+use checkpoint::Kept;
 pub(crate) use crew::Work;
 use meter::Meter;
 pub(crate) use outputs::Port;
@@ -126,6 +129,8 @@ pub(crate) struct LaneRun<'a> {
     lane: u32,
     /// `None` before the walk begins, and in a build without metrics.
     meter: Option<Meter>,
+    /// What came of the last call, where checkpoints are kept.
+    kept: Option<Kept>,
 }
 
 /// How a walk has ended.
@@ -175,11 +180,15 @@ impl<'a> LaneRun<'a> {
             clock,
         } = parts;
         let now = clock.now();
+        let kept = (settings.checkpoint && last_call::allowed()).then(|| Kept::new(&ports, now));
         let since = Since { last: now, calls: 0, given_up: 0, read: false };
         let (tally, started) = (Tally::default(), steering.started(now));
         let mut walk = walk;
         if settings.on_error.then() == Then::DeadLetter {
             walk.note_masters();
+        }
+        if kept.is_some() {
+            walk.trace_calls();
         }
         Self {
             function,
@@ -201,6 +210,7 @@ impl<'a> LaneRun<'a> {
             timer: Timer::default(),
             lane: 0,
             meter: None,
+            kept,
         }
     }
 
@@ -263,6 +273,7 @@ impl<'a> LaneRun<'a> {
             // What counts is committed; this lets go of the outputs, so that the next run can have them at once.
             abort(&mut *self.committer).await;
         }
+        self.keep_last_call();
         let report = self.report(reason);
         tracing::info!(
             target: "watermill",
@@ -366,6 +377,7 @@ impl<'a> LaneRun<'a> {
     }
 
     fn publish(&mut self, waiting: Option<usize>) {
+        self.keep_last_call();
         let inputs = if self.steering.wants_details() { Some(self.inputs()) } else { None };
         let standing = inputs.as_ref().map(|_| self.walk.standing());
         let results = self.ports.iter().map(|port| port.outlet.total()).sum();
@@ -431,6 +443,7 @@ impl<'a> LaneRun<'a> {
             commits: self.tally.commits,
             elapsed: self.clock.now().duration_since(self.started).unwrap_or(Duration::ZERO),
             end,
+            last_call: self.steering.last_call().filter(|_| self.kept.is_some()).map(|call| call.report()),
         }
     }
 }

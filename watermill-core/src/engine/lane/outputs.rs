@@ -32,6 +32,15 @@ impl Port {
     fn out<'s>(&self, stage: &'s mut dyn Stage) -> Option<OutRef<'s>> {
         self.param.and_then(|param| stage.param(param)).and_then(Slot::as_out)
     }
+
+    /// How many results the last call wrote.
+    pub(super) fn of_last_call(&self, stage: &mut dyn Stage) -> u64 {
+        let results = match self.param {
+            None => stage.returned().of_last_call(),
+            Some(_) => self.out(stage).map_or(0, |OutRef(out)| out.of_last_call()),
+        };
+        results as u64
+    }
 }
 
 /// The results of the calls that `stage` has made were taken.
@@ -94,6 +103,7 @@ impl LaneRun<'_> {
 
     /// Takes what the calls of `stage` wrote.
     pub(super) fn collect(&mut self, stage: &mut dyn Stage) {
+        self.count_results(stage);
         for port in &mut self.ports {
             match port.param {
                 None => port.outlet.collect(stage.returned()),

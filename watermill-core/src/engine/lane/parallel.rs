@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::SystemTime;
 
@@ -12,9 +13,10 @@ use super::pool::Told;
 use super::settings::{earlier, later};
 use super::wait::TimedOut;
 use super::{Ended, FLUSH_AT, LaneRun, Work};
+use crate::engine::Seen;
 use crate::engine::node::Loaded;
 use crate::engine::walk::Step;
-use crate::error::{BoxError, RunError};
+use crate::error::{BoxError, RecordPlace, RunError};
 use crate::function::{AnyStage, Control};
 use crate::report::EndReason;
 use crate::retry::Then;
@@ -34,7 +36,7 @@ enum Event {
 impl LaneRun<'_> {
     /// Walks to the end with up to `room` calls under way.
     pub(super) async fn walk_parallel(&mut self, work: Work, room: usize) -> Result<Ended, RunError> {
-        let clock = std::sync::Arc::clone(&self.clock);
+        let clock = Arc::clone(&self.clock);
         let mut crew = Crew::new(work, room, self.acks.clone(), clock, self.settings.timeout)?;
         // The stage of the call that is looked for.
         let mut open = None;
@@ -79,8 +81,9 @@ impl LaneRun<'_> {
                 let before = note.then(|| self.walk.standing());
                 match self.walk.step(stage.get(), 0)? {
                     Step::Call | Step::Called(..) => {
+                        let seen = self.seen();
                         if let Some(back) =
-                            crew.begin(stage, self.walk.call_record(), self.walk.take_masters(), before)
+                            crew.begin(stage, self.walk.call_record(), self.walk.take_masters(), seen, before)
                         {
                             self.came_back(back, &mut crew);
                         }
@@ -132,28 +135,32 @@ impl LaneRun<'_> {
 
     /// Takes the results of the first call that is not done with; says why the run ends with it, if it does.
     fn deliver(&mut self, flight: Flight, crew: &mut Crew) -> Result<Option<EndReason>, RunError> {
-        let Flight { place, masters, failed, state, .. } = flight;
+        let Flight { place, masters, seen, failed, state, .. } = flight;
         self.tally.calls += 1;
         match state {
             State::Settled(mut stage, control) => {
                 if self.wrote_past_end(stage.get()) {
-                    return Err(self.call_failed(&place, LATE.into()));
+                    return Err(self.call_failed(&place, seen, LATE.into()));
                 }
                 self.tell_ended(stage.get());
-                let all_ended =
-                    self.look_at_outs(stage.get()).map_err(|late| self.call_failed(&place, late))?;
+                let all_ended = match self.look_at_outs(stage.get()) {
+                    Ok(all_ended) => all_ended,
+                    Err(late) => return Err(self.call_failed(&place, seen, late)),
+                };
                 self.collect(stage.get());
+                self.keep_call(seen, false);
                 crew.put_back(stage);
                 Ok((all_ended || control == Control::End).then_some(EndReason::Function))
             }
             State::GivenUp(stage, cause) => {
                 self.call_given_up(&self.master_at(&place), &masters, failed + 1, &cause);
+                self.keep_call(seen, true);
                 if let Some(stage) = stage {
                     crew.put_back(stage);
                 }
                 Ok(None)
             }
-            State::Failed(cause) => Err(self.call_failed(&place, cause)),
+            State::Failed(cause) => Err(self.call_failed(&place, seen, cause)),
             State::Away | State::Acking(..) | State::Waiting(..) => Ok(None),
         }
     }
@@ -311,12 +318,13 @@ impl LaneRun<'_> {
         TimedOut(self.settings.timeout.unwrap_or_default()).into()
     }
 
-    fn call_failed(&self, place: &crate::error::RecordPlace, cause: BoxError) -> RunError {
+    fn call_failed(&mut self, place: &RecordPlace, seen: Option<Arc<Seen>>, cause: BoxError) -> RunError {
         let (function, master) = (self.function.clone(), self.master_at(place));
-        RunError::Function { function, master, key: None, cause }
+        let call = self.keep_failed(seen);
+        RunError::Function { function, master, key: None, call, cause }
     }
 
-    fn master_at(&self, place: &crate::error::RecordPlace) -> String {
+    fn master_at(&self, place: &RecordPlace) -> String {
         format!("`{}`, {place}", self.walk.nodes[0].stream)
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) in_flight: Option<usize>,
     /// How often a run goes back to its last commit when the storage fails.
     pub(crate) restart: OnError,
+    /// What the last call was given is kept.
+    pub(crate) checkpoint: bool,
     /// Signals stop the run.
     #[cfg(feature = "signals")]
     pub(crate) signals: bool,
