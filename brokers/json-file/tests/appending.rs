@@ -77,6 +77,8 @@ fn somebody_else_who_writes_is_noticed() {
         outputs.sinks[0].write(vec![location(1)]).await.unwrap();
         let error = outputs.committer.commit(&checkpoint(false, false)).await.unwrap_err();
         assert!(told(&error).contains("somebody else writes it too"), "{}", told(&error));
+        // Waits until the outputs are let go of, as every run does.
+        outputs.committer.abort().await.unwrap();
     });
     let told = refused(&broker(&path));
     assert!(told.contains("append to") || told.contains("the run had left"), "{told}");
