@@ -166,9 +166,9 @@ impl fmt::Debug for LastCall {
 /// # use watermill_derive::StreamRecord;
 /// # #[derive(StreamRecord)] struct Reading { celsius: f64 }
 /// #[derive(StreamRecord)]
-/// struct Alarm;
+/// struct Alarm { celsius: f64 }
 ///
-/// let alarm = |reading: &Reading| (reading.celsius > 30.0).then_some(Alarm);
+/// let alarm = |reading: &Reading| (reading.celsius > 30.0).then_some(Alarm { celsius: reading.celsius });
 /// let readings = [20.0, 35.0].map(|celsius| Reading { celsius }).into();
 /// let broker = MemoryBroker::new().read(readings).write(&Collected::<Alarm>::new());
 /// let report = Mill::new(alarm).checkpoint().run_blocking(broker)?;
