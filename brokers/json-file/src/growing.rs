@@ -28,6 +28,9 @@ impl JsonFileBroker {
     /// Results go where they always go: into a hidden file, until the run has come to its end. Since a run that follows may never do, its outputs will mostly
     /// [`append`](Self::append).
     ///
+    /// A known fault: where a program is killed again and again while several followed files are rotated every few milliseconds, records of a joined stream
+    /// can be lost. Do not count on exactly-once where files are rotated while no run is there.
+    ///
     /// In positions and messages the second file that has had the name is called `log.ndjson#2`, and so on.
     ///
     /// ```
