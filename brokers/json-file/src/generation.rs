@@ -14,7 +14,7 @@ use watermill_core::error::BrokerError;
 
 use crate::failure::path_failure;
 use crate::follow::Follow;
-use crate::rotation::{Beside, FileId, Known, find, is_deleted, next_of, open_regular};
+use crate::rotation::{Beside, FileId, Known, NextFile, find, first_of, is_deleted, next_of};
 use crate::state_file::{FollowedState, Seen};
 use crate::watcher::Watcher;
 
@@ -274,9 +274,9 @@ impl Generation {
             Some(next) => next,
             None => {
                 let file = self.find_next().map_err(|cause| followed.failed(cause))?;
-                let Some(file) = file else { return Ok(None) };
-                let text = GrowingText::of(file, Seen::default()).map_err(|cause| followed.failed(cause))?;
-                let text = GrowingText { before: Beside::now(&followed.path, &text.file), ..text };
+                let Some(NextFile { file, seen, before }) = file else { return Ok(None) };
+                let text = GrowingText::of(file, seen).map_err(|cause| followed.failed(cause))?;
+                let text = GrowingText { before, ..text };
                 followed.generation(self.number + 1, Some(text))
             }
         };
@@ -285,16 +285,12 @@ impl Generation {
         Ok(Some(Arc::clone(self.next.get_or_init(|| next))))
     }
 
-    fn find_next(&self) -> io::Result<Option<File>> {
+    fn find_next(&self) -> io::Result<Option<NextFile>> {
         let path = &self.followed.path;
         match self.text() {
             Some(text) if !text.lost => next_of(path, &text.known),
             // There is nothing to wait for in the one at hand.
-            _ => match open_regular(path) {
-                Ok(file) => Ok(Some(file)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error),
-            },
+            _ => first_of(path),
         }
     }
 

@@ -149,15 +149,6 @@ pub(crate) struct Beside(Vec<(FileId, Option<SystemTime>)>);
 
 impl Beside {
     /// What stands beside `path`, except copies of `file` that are being made already.
-    pub(crate) fn now(path: &Path, file: &File) -> Self {
-        let all = steadily(path, |directory, name, names| {
-            let others = beside(directory, name, names, None);
-            let others = others.iter().filter(|other| !other.is_copy_of(file));
-            Ok(others.filter_map(|other| Self::entry(&other.meta)).collect())
-        });
-        Self(all.unwrap_or_default())
-    }
-
     fn entry(meta: &Metadata) -> Option<(FileId, Option<SystemTime>)> {
         // The number of a file that was removed may be used again.
         Some((FileId::of(meta)?, meta.created().ok()))
@@ -208,12 +199,21 @@ fn find_among(
     }
 }
 
+/// A file to go on with.
+pub(crate) struct NextFile {
+    pub(crate) file: File,
+    /// What it held when it was chosen: it may be cut before anything of it is read, and that is to be noticed.
+    pub(crate) seen: Seen,
+    /// What stood beside it then, except copies of it that were being made already.
+    pub(crate) before: Beside,
+}
+
 /// The file that was begun next after `known`: the one that has the name now, unless others were rotated away between the two.
 /// `None` while there is none, or it is empty: what has the old one open may still write to that.
 ///
 /// # Errors
 /// When it cannot be opened.
-pub(crate) fn next_of(path: &Path, known: &Known) -> io::Result<Option<File>> {
+pub(crate) fn next_of(path: &Path, known: &Known) -> io::Result<Option<NextFile>> {
     // Most often nothing has changed.
     if let (Some(ours), Ok(Some(theirs))) = (known.id, fs::metadata(path).map(|meta| FileId::of(&meta)))
         && ours == theirs
@@ -230,18 +230,49 @@ pub(crate) fn next_of(path: &Path, known: &Known) -> io::Result<Option<File>> {
         if here.as_ref().is_some_and(|here| known.is(here)) {
             return Ok(None);
         }
+        // Before it is compared with the others: if it is cut meanwhile, its copy is no copy any more but the file that comes first.
+        let seen = match here.as_ref().map(|here| Seen::of(&here.file, None)).transpose() {
+            Ok(seen) => seen.unwrap_or_default(),
+            // It is being cut now.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let others = beside(directory, name, names, known.id);
-        let numbered = || others.iter().filter(|other| other.number.is_some());
-        let own = numbered().find(|other| known.is(other)).and_then(|other| other.number);
-        let between = numbered().filter(|other| other.number < own && other.meta.len() > 0);
         // One that is being made of the file that has the name, which is to be cut next, is no other one.
         let is_copy = |other: &Candidate| here.as_ref().is_some_and(|here| other.is_copy_of(&here.file));
-        let between = between.filter(|other| !is_copy(other)).max_by_key(|other| other.number);
-        match between {
-            Some(between) => between.file.try_clone().map(Some),
-            None => Ok(here.filter(|here| here.meta.len() > 0).map(|here| here.file)),
+        let (copies, others): (Vec<_>, Vec<_>) = others.into_iter().partition(is_copy);
+        let before = Beside(others.iter().filter_map(|other| Beside::entry(&other.meta)).collect());
+        let numbered = || others.iter().filter(|other| other.number.is_some());
+        let own = numbered().chain(&copies).find(|other| known.is(other)).and_then(|other| other.number);
+        let between = numbered().filter(|other| other.number < own && other.meta.len() > 0);
+        match between.max_by_key(|other| other.number) {
+            Some(between) => {
+                Ok(Some(NextFile { file: between.file.try_clone()?, seen: Seen::default(), before }))
+            }
+            None => {
+                let here = here.filter(|here| here.meta.len() > 0);
+                Ok(here.map(|here| NextFile { file: here.file, seen, before }))
+            }
         }
     })
+}
+
+/// The file that has the name, if there is one, whatever was there before.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn first_of(path: &Path) -> io::Result<Option<NextFile>> {
+    let file = match open_regular(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let before = steadily(path, |directory, name, names| {
+        let others = beside(directory, name, names, None);
+        let others = others.iter().filter(|other| !other.is_copy_of(&file));
+        Ok(Beside(others.filter_map(|other| Beside::entry(&other.meta)).collect()))
+    })?;
+    Ok(Some(NextFile { file, seen: Seen::default(), before }))
 }
 
 /// Opens what can be followed.
