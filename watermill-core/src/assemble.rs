@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use crate::broker::{AnySink, AnySource, Committer, Position};
 use crate::clock::Clock;
-use crate::engine::lane::{LaneParts, LaneRun, Port, Settings, Stages, Work};
+use crate::engine::lane::{LaneParts, LaneRun, Port, Settings, Stages, Steering, Work};
 use crate::engine::walk::{Limits, Walk, WalkEdge, WalkNode};
 use crate::engine::{LetterPort, MakeNode, NodeParts, Silence};
-use crate::function::{AnyFunction, Injections, ParamNeeds, PortSpec};
-use crate::handle::Control;
+use crate::function::{AnyFunction, Injections, PortSpec};
 use crate::letter::DeadLetter;
 use crate::plan::Plan;
 use crate::policy::OnBad;
@@ -20,12 +19,12 @@ use crate::window::OpenWindow;
 pub(crate) type LaneWindow = (OpenWindow, Option<Box<dyn Any + Send>>);
 
 /// What all lanes of a mill share.
-pub(crate) struct Assembly<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) function: &'a dyn AnyFunction,
-    pub(crate) injected: &'a Injections,
+pub(crate) struct Assembly {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) function: Arc<dyn AnyFunction>,
+    pub(crate) injected: Arc<Injections>,
     pub(crate) limits: Limits,
-    pub(crate) settings: &'a Settings,
+    pub(crate) settings: Arc<Settings>,
     /// How calls are made that do not wait for each other, and how many.
     pub(crate) work: Option<(Work, usize)>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -39,7 +38,7 @@ pub(crate) struct Assembly<'a> {
     pub(crate) eos_after: Vec<Option<Duration>>,
 }
 
-impl<'a> Assembly<'a> {
+impl Assembly {
     /// One lane; `None` when a source or sink is of another type than the one it was asked for.
     pub(crate) fn lane(
         &self,
@@ -48,9 +47,9 @@ impl<'a> Assembly<'a> {
         sinks: Vec<AnySink>,
         committer: Box<dyn Committer>,
         window: Option<LaneWindow>,
-        steering: &Arc<Control>,
-    ) -> Option<LaneRun<'a>> {
-        let plan = self.plan;
+        steering: Steering,
+    ) -> Option<LaneRun> {
+        let plan = &*self.plan;
         let windowed = window.is_some();
         let (window, window_check) = match window {
             Some((window, check)) => (Some(window), check),
@@ -106,8 +105,11 @@ impl<'a> Assembly<'a> {
                 edge.slot,
             ));
         }
-        let needs = ParamNeeds { values: self.injected, names: &plan.names };
-        let stages = Stages { function: self.function, needs };
+        let stages = Stages {
+            function: Arc::clone(&self.function),
+            injected: Arc::clone(&self.injected),
+            plan: Arc::clone(&self.plan),
+        };
         let mut ports = Vec::with_capacity(plan.ports.len());
         let mut sinks = sinks.into_iter();
         for (port, sink) in plan.ports.iter().zip(sinks.by_ref()) {
@@ -136,9 +138,9 @@ impl<'a> Assembly<'a> {
             acks: plan.acks(),
             letters,
             committer,
-            settings: self.settings,
+            settings: Arc::clone(&self.settings),
             work: self.work,
-            steering: Arc::clone(steering),
+            steering,
             clock: Arc::clone(&self.clock),
         }))
     }

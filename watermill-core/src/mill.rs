@@ -1,5 +1,6 @@
 //! The mill: a function, its joins and its window, ready to run on any broker.
 
+mod lanes;
 mod launch;
 mod options;
 mod reorder;
@@ -82,7 +83,7 @@ pub const DEFAULT_MEMORY_BUDGET: u64 = 1 << 30;
 /// # Ok::<(), watermill::RunError>(())
 /// ```
 pub struct Mill<M> {
-    function: Box<dyn AnyFunction>,
+    function: Arc<dyn AnyFunction>,
     joins: Vec<Arc<JoinSpec>>,
     window: Option<Window<M>>,
     injected: Injections,
@@ -126,7 +127,7 @@ impl<M: StreamRecord> Mill<M> {
         F: Call<Marker>,
         Marker: 'static,
     {
-        Self::of(Box::new(SyncFunction::new(function)))
+        Self::of(Arc::new(SyncFunction::new(function)))
     }
 
     /// A mill of an `async fn`, or of an async closure. Its calls are made one after the other, in the order of the masters.
@@ -157,7 +158,7 @@ impl<M: StreamRecord> Mill<M> {
         F: AsyncCall<Marker>,
         Marker: 'static,
     {
-        Self::of(Box::new(AsyncFunction::new(function)))
+        Self::of(Arc::new(AsyncFunction::new(function)))
     }
 
     /// A mill whose function is made anew for each lane, and may change what it captured: `Mill::per_lane(|| { let mut seen = 0;
@@ -195,10 +196,10 @@ impl<M: StreamRecord> Mill<M> {
         F: CallMut<Marker>,
         Marker: 'static,
     {
-        Self::of(Box::new(LaneFunction::new(make)))
+        Self::of(Arc::new(LaneFunction::new(make)))
     }
 
-    fn of(function: Box<dyn AnyFunction>) -> Self {
+    fn of(function: Arc<dyn AnyFunction>) -> Self {
         Self {
             function,
             joins: Vec::new(),

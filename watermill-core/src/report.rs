@@ -61,7 +61,8 @@ pub struct RunReport {
 
 impl RunReport {
     /// The report of a lane that an earlier run has ended.
-    pub(crate) fn ended_before(function: &str) -> Self {
+    /// Nothing was done, because of `end`.
+    pub(crate) fn of_nothing(function: &str, end: EndReason) -> Self {
         Self {
             function: function.to_owned(),
             inputs: Vec::new(),
@@ -72,16 +73,18 @@ impl RunReport {
             given_up: 0,
             commits: 0,
             elapsed: Duration::ZERO,
-            end: EndReason::EndedBefore,
+            end,
             last_call: None,
         }
     }
 
     /// Adds the report of another lane of the same mill, or of the same lane after it went back to its last commit.
     pub(crate) fn add(&mut self, other: Self) {
+        if self.end.rank() <= other.end.rank() {
+            self.end = other.end;
+        }
         if self.inputs.is_empty() {
-            self.inputs.clone_from(&other.inputs);
-            self.end.clone_from(&other.end);
+            self.inputs = other.inputs;
         } else {
             self.add_inputs(other.inputs);
         }
@@ -232,12 +235,25 @@ pub enum EndReason {
     Records,
     /// An earlier run has come to the end; there was nothing to do.
     EndedBefore,
+    /// All of its work went to other processes.
+    Revoked,
 }
 
 impl EndReason {
     /// The lane has come to its end; otherwise a later run goes on with it.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::InputEnded { .. } | Self::Function | Self::EndedBefore)
+    }
+
+    /// Of the ends of several lanes, that of the highest rank tells best how the run ended.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Revoked => 0,
+            Self::EndedBefore => 1,
+            Self::InputEnded { .. } => 2,
+            Self::Function => 3,
+            _ => 4,
+        }
     }
 }
 
@@ -254,6 +270,7 @@ impl fmt::Display for EndReason {
             Self::Commits => f.write_str("as many commits as were asked for"),
             Self::Records => f.write_str("as many records as were asked for"),
             Self::EndedBefore => f.write_str("an earlier run has come to the end"),
+            Self::Revoked => f.write_str("its work went to other processes"),
         }
     }
 }

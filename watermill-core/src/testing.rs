@@ -55,6 +55,7 @@ use std::time::{Duration, SystemTime};
 use crate::broker::feed::{Feed, lock, make_collect, make_feed};
 use crate::broker::{BoxFuture, Checkpoint, Committer};
 use crate::clock::{Clock, ManualClock};
+use crate::engine::lane::Steering;
 use crate::error::{BrokerError, BuildError, BuildProblem, RunError};
 use crate::handle::Control;
 use crate::last_call::LastCall;
@@ -237,20 +238,20 @@ impl TestMill {
                 }
             })?;
         let function = plan.function.to_string();
-        let steering = Arc::clone(&control);
+        let steering = Steering::sole(Arc::clone(&control));
         let run = async move {
-            let lane = mill.assembly(&plan).lane(
+            let lane = mill.assembly(&Arc::new(plan)).lane(
                 sources,
                 &[],
                 sinks,
                 Box::new(NoCommit),
                 mill.open_window(),
-                &steering,
+                steering,
             );
             match lane {
                 Some(mut lane) => {
                     lane.go_on(&[], window.as_deref());
-                    lane.run().await
+                    lane.run().await.map_err(|failed| failed.error)
                 }
                 None => Err(RunError::Runtime {
                     what: "the test driver made a stream of another type".to_owned(),
@@ -408,7 +409,7 @@ impl TestMill {
         let result = self.runtime.block_on(poll_fn(|context| match run.as_mut().poll(context) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             // Pending for a record is the end of this step; pending for anything else (a timer of an async function) is not.
-            Poll::Pending if control.watch().parked => Poll::Ready(None),
+            Poll::Pending if control.is_parked() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }));
         match result {
@@ -561,7 +562,7 @@ impl TestMill {
     /// ```
     #[must_use]
     pub fn window(&self) -> Option<String> {
-        self.control.watch().window.clone()
+        self.control.watch().window
     }
 
     /// The accounting of the stream of `R`: matched, unmatched, skipped, pending. `None` when the mill has no such stream.

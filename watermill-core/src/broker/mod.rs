@@ -20,17 +20,20 @@ mod catalog;
 pub mod codec;
 pub(crate) mod feed;
 pub mod memory;
+mod ownership;
 mod pair;
 mod position;
 
 pub use crate::origin::Origin;
 pub use batch::{Batch, Fault, Headers, InputEnd, Offsets, Places, RawRecords};
 pub use catalog::{AnySink, AnySource, Catalog, InputDecl, InputRequest, Job, OutputDecl, OutputRequest};
+pub use ownership::{Owned, Ownership};
 pub use pair::{BrokerExt, Pair};
 pub use position::{Checkpoint, FinishedRange, LastRecord, Position};
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use crate::error::{BoxError, BrokerError, RecordPlace};
 
@@ -121,9 +124,17 @@ pub trait Broker: Send + Sync + 'static {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Session: Send {
-    /// The next lane this process is to walk, or `None` when there are no more. Asked only of the broker that reads the
+    /// The next lane this process is to walk, or `None` when there are no more, now or later. Asked only of the broker that reads the
     /// master; a broker without partitions hands out lane 0 once.
+    ///
+    /// While lanes are walked this is asked for more of them, and waits. Dropping the future must lose no lane.
     fn next_lane(&mut self) -> BoxFuture<'_, Result<Option<Lane>, BrokerError>>;
+
+    /// How the broker takes `lane` back while it is walked, where it can. Asked once, of the broker that handed it out.
+    fn ownership(&mut self, lane: &Lane) -> Option<Ownership> {
+        let _ = lane;
+        None
+    }
 
     /// Opens the outputs of `lane`: a sink for each of [`Job::outputs`], in that order, and what commits them.
     fn outputs<'a>(&'a mut self, lane: &'a Lane) -> BoxFuture<'a, Result<LaneOutputs, BrokerError>>;
@@ -372,6 +383,16 @@ pub trait Committer: Send {
     /// When [`Checkpoint::finished`] is set this is the last commit of the lane: the streams of
     /// [`Checkpoint::ended_outputs`] get their EndOfStream in the same step, and a file appears under its name.
     fn commit<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), BrokerError>>;
+
+    /// How often suits this storage, where the mill does not say how often it commits.
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// So much was written since the last commit that the next one should come soon. Asked every few calls.
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// The lane stops without finishing: what was written since the last commit is dropped.
     fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>>;

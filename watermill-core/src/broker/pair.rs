@@ -1,7 +1,10 @@
 //! Two brokers as one: `a.and(b)`.
 
+use std::time::Duration;
+
 use super::{
-    AnySource, BoxFuture, Broker, Catalog, Checkpoint, Committer, Job, Lane, LaneOutputs, Position, Session,
+    AnySource, BoxFuture, Broker, Catalog, Checkpoint, Committer, Job, Lane, LaneOutputs, Ownership,
+    Position, Session,
 };
 use crate::error::BrokerError;
 
@@ -152,6 +155,11 @@ impl Session for PairSession {
         }
     }
 
+    fn ownership(&mut self, lane: &Lane) -> Option<Ownership> {
+        let master = self.split.inputs.first().copied().unwrap_or(0);
+        self.sessions[master].as_mut()?.ownership(lane)
+    }
+
     fn outputs<'a>(&'a mut self, lane: &'a Lane) -> BoxFuture<'a, Result<LaneOutputs, BrokerError>> {
         Box::pin(async move {
             let mut sinks = [Vec::new().into_iter(), Vec::new().into_iter()];
@@ -218,6 +226,14 @@ impl Committer for PairCommitter {
             }
             Ok(())
         })
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        self.committers.iter().flatten().filter_map(|committer| committer.interval()).min()
+    }
+
+    fn is_full(&self) -> bool {
+        self.committers.iter().flatten().any(|committer| committer.is_full())
     }
 
     fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {

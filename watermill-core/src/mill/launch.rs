@@ -1,13 +1,11 @@
-//! Starting a mill: its thread, its lanes, and going back to the last commit when the storage fails.
+//! Starting a mill: its thread, and going back to the last commit when the storage fails.
 
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tracing::Instrument;
 
 use crate::assemble::{Assembly, LaneWindow};
-use crate::broker::{Broker, Job, Position, Session};
-use crate::engine::lane::abort;
+use crate::broker::{Broker, Job};
 use crate::engine::make_node;
 use crate::error::RunError;
 use crate::handle::{Control, MillHandle, OverOnDrop};
@@ -75,18 +73,18 @@ impl<M: StreamRecord> Mill<M> {
         Ok(async move { self.run_and_restart(&plan, &*broker, &job, &control).await })
     }
 
-    fn plan_and_job(&self, broker: &dyn Broker) -> Result<(Plan, Job), RunError> {
+    fn plan_and_job(&self, broker: &dyn Broker) -> Result<(Arc<Plan>, Job), RunError> {
         let plan = self.plan()?;
         let catalog = broker.catalog()?;
         let window = self.window.as_ref().map(|window| window.text.as_str());
         let job = plan.job(&catalog, broker.name(), window, &self.put_aside(&plan), &self.refusals(&plan))?;
-        Ok((plan, job))
+        Ok((Arc::new(plan), job))
     }
 
     /// Runs the lanes, and again from the last commit when the storage fails, as often as the mill allows.
     async fn run_and_restart(
         &self,
-        plan: &Plan,
+        plan: &Arc<Plan>,
         broker: &dyn Broker,
         job: &Job,
         steering: &Arc<Control>,
@@ -128,68 +126,13 @@ impl<M: StreamRecord> Mill<M> {
         }
     }
 
-    async fn run_lanes(
-        &self,
-        plan: &Plan,
-        session: &mut dyn Session,
-        steering: &Arc<Control>,
-        report: &mut Option<RunReport>,
-    ) -> Result<(), RunError> {
-        let assembly = self.assembly(plan);
-        while let Some(lane) = session.next_lane().await? {
-            let mut outputs = session.outputs(&lane).await?;
-            let mut ended_outputs = Vec::new();
-            let mut window = None;
-            let from: Vec<Option<Position>> = match outputs.resume {
-                Some(checkpoint) if checkpoint.finished => {
-                    tracing::info!(target: "watermill", function = %plan.function, "an earlier run has ended this mill");
-                    add(report, RunReport::ended_before(&plan.function));
-                    continue;
-                }
-                Some(checkpoint) => {
-                    ended_outputs = checkpoint.ended_outputs;
-                    window = checkpoint.window;
-                    checkpoint.positions.into_iter().map(Some).collect()
-                }
-                None => vec![None; plan.nodes.len()],
-            };
-            let sources = match session.sources(&lane, &from).await {
-                Ok(sources) => sources,
-                Err(error) => {
-                    abort(&mut *outputs.committer).await;
-                    return Err(error.into());
-                }
-            };
-            let run =
-                assembly.lane(sources, &from, outputs.sinks, outputs.committer, self.open_window(), steering);
-            let mut run = run.ok_or_else(|| RunError::Runtime {
-                what: "a source or sink is of another type than the one it was asked for".to_owned(),
-                cause: "the broker breaks its contract".into(),
-            })?;
-            run.go_on(&ended_outputs, window.as_deref());
-            let run = run.at_lane(lane.index);
-            let span = tracing::info_span!(target: "watermill", "lane", function = %plan.function, lane = lane.index);
-            let result = run.run().instrument(span).await;
-            if let Some(committed) = steering.take_committed() {
-                add(report, committed);
-            }
-            let result = result?;
-            let ends_the_run = !result.end.is_final();
-            add(report, result);
-            if ends_the_run {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn assembly<'a>(&'a self, plan: &'a Plan) -> Assembly<'a> {
+    pub(crate) fn assembly(&self, plan: &Arc<Plan>) -> Assembly {
         Assembly {
-            plan,
-            function: &*self.function,
-            injected: &self.injected,
+            plan: Arc::clone(plan),
+            function: Arc::clone(&self.function),
+            injected: Arc::new(self.injected.clone()),
             limits: self.limits,
-            settings: &self.settings,
+            settings: Arc::new(self.settings.clone()),
             work: self.work(plan),
             clock: Arc::clone(&self.clock),
             make_master: make_node::<M>,
@@ -232,15 +175,7 @@ impl<M: StreamRecord> Mill<M> {
     }
 }
 
-/// Adds the report of a lane to those of others, or of the same one before it went back to its last commit.
-fn add(sum: &mut Option<RunReport>, report: RunReport) {
-    match sum {
-        None => *sum = Some(report),
-        Some(sum) => sum.add(report),
-    }
-}
-
-fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
+pub(super) fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
     let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     started.map(drop).map_err(|cause| RunError::Runtime {
         what: "its thread could not be started".to_owned(),

@@ -240,7 +240,7 @@ impl<M: StreamRecord> Mill<M> {
     /// ```
     #[must_use]
     pub fn commit_every(mut self, time: Duration) -> Self {
-        self.settings.commits.time = time;
+        self.settings.commits.time = Some(time);
         self
     }
 

@@ -30,7 +30,7 @@ impl Kept {
     }
 }
 
-impl LaneRun<'_> {
+impl LaneRun {
     /// Counts what the last call wrote, before it is taken.
     pub(super) fn count_results(&mut self, stage: &mut dyn Stage) {
         let Some(kept) = &mut self.kept else { return };

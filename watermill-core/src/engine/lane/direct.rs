@@ -8,7 +8,7 @@ use crate::function::{CallResult, Control, Stage};
 use crate::report::EndReason;
 use crate::retry::Then;
 
-impl LaneRun<'_> {
+impl LaneRun {
     /// Walks to the end, making each call before the next one is looked for.
     pub(super) async fn walk_direct(&mut self) -> Result<Ended, RunError> {
         let mut own = self.new_stage()?;
@@ -20,7 +20,7 @@ impl LaneRun<'_> {
         loop {
             match self.walk.step(stage, self.most_calls(looks.left()))? {
                 step @ (Step::Call | Step::Called(..)) => {
-                    self.quiet_since = None;
+                    self.waits(false);
                     let (made, mut result) = match step {
                         Step::Called(made, result) => (made, result),
                         _ => (1, within(stage.call(), self.settings.timeout, &*self.clock).await),

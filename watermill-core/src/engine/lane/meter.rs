@@ -246,11 +246,11 @@ impl Meter {
     }
 }
 
-impl LaneRun<'_> {
+impl LaneRun {
     pub(super) fn begin_metrics(&mut self) {
         let inputs: Vec<&str> = self.walk.nodes.iter().map(|node| node.stream.as_str()).collect();
         let outputs: Vec<&str> = self.ports.iter().map(|port| port.stream.as_str()).collect();
-        self.meter = Some(Meter::new(&self.function, self.lane, &inputs, &outputs));
+        self.meter = Some(Meter::new(&self.function, self.steering.lane(), &inputs, &outputs));
     }
 
     /// Passes on how the counts have grown.

@@ -15,6 +15,7 @@ mod outputs;
 mod parallel;
 mod pool;
 mod settings;
+mod steering;
 mod wait;
 
 use std::future::poll_fn;
@@ -33,12 +34,11 @@ use super::walk::Walk;
 use crate::broker::Committer;
 use crate::clock::Clock;
 use crate::error::{BoxError, RunError};
-use crate::function::{AnyFunction, AnyStage, ParamNeeds, RecordMeta};
-use crate::handle::Control as Steering;
+use crate::function::{AnyFunction, AnyStage, Injections, ParamNeeds, RecordMeta};
 use crate::last_call;
 use crate::letter::DeadLetter;
+use crate::plan::Plan;
 use crate::report::{EndReason, InputReport, OutputReport, RunReport};
-
 use crate::retry::Then;
 
 use checkpoint::Kept;
@@ -46,10 +46,14 @@ pub(crate) use crew::Work;
 use meter::Meter;
 pub(crate) use outputs::Port;
 pub(crate) use settings::{Settings, later};
+pub(crate) use steering::Steering;
 use wait::{Timer, Woken, within};
 
 /// Results are handed to the sinks at the latest when this many wait, and whenever an input has to be waited for.
 pub(super) const FLUSH_AT: usize = 4096;
+
+/// How often a lane commits, where neither the mill nor the storage says anything else.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 /// What a lane has done.
 #[derive(Debug, Default)]
@@ -74,50 +78,53 @@ struct Since {
     read: bool,
 }
 
-/// Makes stages for the function of a lane.
-pub(crate) struct Stages<'a> {
-    pub(crate) function: &'a dyn AnyFunction,
-    pub(crate) needs: ParamNeeds<'a>,
+/// Makes stages for the function of a lane. Owned, as all of a lane is: lanes are walked on threads of their own.
+pub(crate) struct Stages {
+    pub(crate) function: Arc<dyn AnyFunction>,
+    pub(crate) injected: Arc<Injections>,
+    pub(crate) plan: Arc<Plan>,
 }
 
-impl Stages<'_> {
+impl Stages {
     fn make(&self) -> Option<AnyStage> {
-        self.function.stage(&self.needs)
+        self.function.stage(&ParamNeeds { values: &self.injected, names: &self.plan.names })
     }
 }
 
 /// What a lane is made from.
-pub(crate) struct LaneParts<'a> {
+pub(crate) struct LaneParts {
     pub(crate) function: String,
     pub(crate) windowed: bool,
     pub(crate) walk: Walk,
-    pub(crate) stages: Stages<'a>,
+    pub(crate) stages: Stages,
     pub(crate) ports: Vec<Port>,
     /// Where bad records are put aside, if they are.
     pub(crate) letters: Option<LetterPort>,
     /// The parameters that are `Ack`s.
     pub(crate) acks: Vec<usize>,
     pub(crate) committer: Box<dyn Committer>,
-    pub(crate) settings: &'a Settings,
+    pub(crate) settings: Arc<Settings>,
     /// How calls are made that do not wait for each other, and how many; `None` makes one after the other.
     pub(crate) work: Option<(Work, usize)>,
-    pub(crate) steering: Arc<Steering>,
+    pub(crate) steering: Steering,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// Everything one lane runs with.
-pub(crate) struct LaneRun<'a> {
+pub(crate) struct LaneRun {
     function: String,
     windowed: bool,
     walk: Walk,
-    stages: Stages<'a>,
+    stages: Stages,
     ports: Vec<Port>,
     letters: Option<LetterPort>,
     acks: Vec<usize>,
     committer: Box<dyn Committer>,
-    settings: &'a Settings,
+    settings: Arc<Settings>,
+    /// A commit is made when this much time has passed since the last one.
+    commit_every: Duration,
     work: Option<(Work, usize)>,
-    steering: Arc<Steering>,
+    steering: Steering,
     clock: Arc<dyn Clock>,
     tally: Tally,
     since: Since,
@@ -125,12 +132,17 @@ pub(crate) struct LaneRun<'a> {
     /// Since when the lane does nothing but wait for records.
     quiet_since: Option<SystemTime>,
     timer: Timer,
-    /// Which lane of the mill it is.
-    lane: u32,
     /// `None` before the walk begins, and in a build without metrics.
     meter: Option<Meter>,
     /// What came of the last call, where checkpoints are kept.
     kept: Option<Kept>,
+}
+
+/// How a lane has failed.
+pub(crate) struct Failed {
+    pub(crate) error: RunError,
+    /// What its commits came to before that.
+    pub(crate) committed: Box<RunReport>,
 }
 
 /// How a walk has ended.
@@ -163,8 +175,8 @@ impl Ended {
     }
 }
 
-impl<'a> LaneRun<'a> {
-    pub(crate) fn new(parts: LaneParts<'a>) -> Self {
+impl LaneRun {
+    pub(crate) fn new(parts: LaneParts) -> Self {
         let LaneParts {
             function,
             windowed,
@@ -180,6 +192,7 @@ impl<'a> LaneRun<'a> {
             clock,
         } = parts;
         let now = clock.now();
+        let commit_every = settings.commits.time.or(committer.interval()).unwrap_or(COMMIT_EVERY);
         let kept = (settings.checkpoint && last_call::allowed()).then(|| Kept::new(&ports, now));
         let since = Since { last: now, calls: 0, given_up: 0, read: false };
         let (tally, started) = (Tally::default(), steering.started(now));
@@ -200,6 +213,7 @@ impl<'a> LaneRun<'a> {
             acks,
             committer,
             settings,
+            commit_every,
             work,
             steering,
             clock,
@@ -208,16 +222,9 @@ impl<'a> LaneRun<'a> {
             started,
             quiet_since: None,
             timer: Timer::default(),
-            lane: 0,
             meter: None,
             kept,
         }
-    }
-
-    /// This is lane `index` of its mill.
-    pub(crate) fn at_lane(mut self, index: u32) -> Self {
-        self.lane = index;
-        self
     }
 
     fn metered(&mut self, tell: impl FnOnce(&mut Meter)) {
@@ -235,7 +242,7 @@ impl<'a> LaneRun<'a> {
     }
 
     /// Walks to the end.
-    pub(crate) async fn run(mut self) -> Result<RunReport, RunError> {
+    pub(crate) async fn run(mut self) -> Result<RunReport, Failed> {
         tracing::info!(target: "watermill", inputs = self.walk.nodes.len(), outputs = self.ports.len(), "walk begins");
         self.walk.set_now(self.started);
         self.begin_metrics();
@@ -249,9 +256,8 @@ impl<'a> LaneRun<'a> {
         if let Err(error) = &result {
             tracing::error!(target: "watermill", error = error as &dyn std::error::Error, "walk failed");
             abort(&mut *self.committer).await;
-            self.steering.put_committed(self.committed());
         }
-        result
+        result.map_err(|error| Failed { error, committed: Box::new(self.committed()) })
     }
 
     /// The last commit, and the report.
@@ -283,7 +289,6 @@ impl<'a> LaneRun<'a> {
             end = %report.end,
             "walk ended"
         );
-        self.steering.publish(|watch| watch.report = Some(report.clone()));
         Ok(report)
     }
 
@@ -317,7 +322,7 @@ impl<'a> LaneRun<'a> {
         self.tally.progress += loaded.progress;
         self.since.read = true;
         if loaded.records > 0 {
-            self.quiet_since = None;
+            self.waits(false);
         }
         self.metered(|meter| meter.read(node, loaded.bytes));
         self.tell_metrics();

@@ -39,7 +39,7 @@ impl Meter {
     pub(super) fn call_failed_run(&mut self) {}
 }
 
-impl LaneRun<'_> {
+impl LaneRun {
     pub(super) fn begin_metrics(&mut self) {}
     pub(super) fn tell_metrics(&mut self) {}
 }

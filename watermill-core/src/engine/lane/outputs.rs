@@ -46,7 +46,7 @@ impl Port {
 /// The results of the calls that `stage` has made were taken.
 pub(super) const LATE: &str = "it wrote to a result stream that it had ended with `end()`";
 
-impl LaneRun<'_> {
+impl LaneRun {
     /// A stage that knows which result streams have ended.
     pub(super) fn new_stage(&self) -> Result<AnyStage, RunError> {
         let mut stage = self.stages.make().ok_or_else(|| RunError::Runtime {
@@ -143,12 +143,13 @@ impl LaneRun<'_> {
     pub(super) fn commit_is_due(&self, now: SystemTime) -> bool {
         let new = self.tally.calls - self.since.calls;
         self.settings.commits.calls.is_some_and(|enough| new >= enough)
-            || (self.has_news() && elapsed(self.since.last, now) >= self.settings.commits.time)
+            || (self.has_news() && elapsed(self.since.last, now) >= self.commit_every)
+            || (new > 0 && self.committer.is_full())
     }
 
     /// When the next commit is due, as far as time says.
     pub(super) fn next_commit(&self) -> Option<SystemTime> {
-        self.has_news().then(|| later(self.since.last, self.settings.commits.time))
+        self.has_news().then(|| later(self.since.last, self.commit_every))
     }
 
     fn has_news(&self) -> bool {

@@ -33,7 +33,7 @@ enum Event {
     Look,
 }
 
-impl LaneRun<'_> {
+impl LaneRun {
     /// Walks to the end with up to `room` calls under way.
     pub(super) async fn walk_parallel(&mut self, work: Work, room: usize) -> Result<Ended, RunError> {
         let clock = Arc::clone(&self.clock);

@@ -30,18 +30,12 @@ pub(crate) struct Settings {
 }
 
 /// When a run commits before its end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CommitEvery {
-    /// When this much time has passed since the last commit.
-    pub(crate) time: Duration,
+    /// When this much time has passed since the last commit, where the mill says so.
+    pub(crate) time: Option<Duration>,
     /// When the function was called this often since the last commit.
     pub(crate) calls: Option<u64>,
-}
-
-impl Default for CommitEvery {
-    fn default() -> Self {
-        Self { time: Duration::from_secs(1), calls: None }
-    }
 }
 
 /// When a run ends though its streams have not.

@@ -48,7 +48,7 @@ impl Timer {
     }
 }
 
-impl LaneRun<'_> {
+impl LaneRun {
     /// Waits for records of this stream, for the time of something to do, or for a request to stop.
     pub(super) async fn wait(&mut self, node: usize) -> Result<Woken, RunError> {
         self.waits(true);
@@ -85,16 +85,17 @@ impl LaneRun<'_> {
 
     /// The lane has nothing to do but to wait for records, or has.
     pub(super) fn waits(&mut self, for_records: bool) {
-        if !for_records {
-            self.quiet_since = None;
-        } else if self.quiet_since.is_none() {
-            self.quiet_since = Some(self.clock.now());
+        if for_records == self.quiet_since.is_some() {
+            return;
         }
+        self.quiet_since = for_records.then(|| self.clock.now());
+        self.steering.tell_quiet(self.quiet_since);
     }
 
     /// When the run has waited for records for too long.
     pub(super) fn idle_at(&self) -> Option<SystemTime> {
-        Some(later(self.quiet_since?, self.settings.ending.idle?))
+        let limit = self.settings.ending.idle?;
+        Some(later(self.steering.quiet_since(self.quiet_since)?, limit))
     }
 
     /// Whether it has, as of now: to be asked only when there was no record just now.
