@@ -39,7 +39,7 @@ struct Lanes<'a> {
 /// A lane has ended.
 struct Over {
     lane: u32,
-    result: Result<RunReport, Failed>,
+    result: Box<Result<RunReport, Failed>>,
 }
 
 /// What the run waits for, beside its lanes.
@@ -78,7 +78,7 @@ impl<M: StreamRecord> Mill<M> {
                 Ok(Event::Next(None)) => more = false,
                 Ok(Event::Over(over)) => {
                     lanes.open.retain(|(lane, _)| *lane != over.lane);
-                    match lanes.over(over.lane, over.result) {
+                    match lanes.over(over.lane, *over.result) {
                         Ok(None) => {}
                         Ok(Some(reason)) => {
                             // What ends one ends all.
@@ -277,7 +277,7 @@ impl Teller {
     fn tell(&mut self, result: Result<RunReport, Failed>) {
         if let Some(send) = self.send.take() {
             // Nobody listens when the run was dropped.
-            let _ = send.send(Over { lane: self.lane, result });
+            let _ = send.send(Over { lane: self.lane, result: Box::new(result) });
         }
     }
 }

@@ -424,7 +424,8 @@ impl LaneRun {
     /// What the commits of this lane come to, without its inputs.
     fn committed(&self) -> RunReport {
         let (calls, given_up) = (self.since.calls, self.since.given_up);
-        RunReport { inputs: Vec::new(), calls, given_up, ..self.report(EndReason::Stopped) }
+        // The end that tells least: whoever goes on from there knows better.
+        RunReport { inputs: Vec::new(), calls, given_up, ..self.report(EndReason::Revoked) }
     }
 
     fn report(&self, end: EndReason) -> RunReport {
