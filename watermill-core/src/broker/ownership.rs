@@ -102,6 +102,18 @@ impl Ownership {
         }
     }
 
+    /// Whether both are of the same lane, given at the same time.
+    ///
+    /// ```
+    /// # use watermill_core::broker::Ownership;
+    /// let ownership = Ownership::new();
+    /// assert!(ownership.is_same(&ownership.clone()) && !ownership.is_same(&Ownership::new()));
+    /// ```
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn become_at_least(&self, state: Owned) {
         self.0.state.fetch_max(state as u8, Ordering::AcqRel);
         self.0.wake.notify_waiters();

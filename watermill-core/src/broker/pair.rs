@@ -165,12 +165,14 @@ impl Session for PairSession {
             let mut sinks = [Vec::new().into_iter(), Vec::new().into_iter()];
             let mut committers = [None, None];
             let mut resume = None;
+            // Where the results are; where there are none, where the master is.
+            let positions = self.split.outputs.first().or(self.split.inputs.first()).copied().unwrap_or(0);
             for (owner, session) in self.sessions.iter_mut().enumerate() {
                 let Some(session) = session else { continue };
                 let outputs = session.outputs(lane).await?;
                 sinks[owner] = outputs.sinks.into_iter();
                 committers[owner] = Some(outputs.committer);
-                if resume.is_none() && !self.split.jobs[owner].outputs.is_empty() {
+                if owner == positions {
                     resume = outputs.resume;
                 }
             }

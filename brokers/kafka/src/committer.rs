@@ -1,0 +1,187 @@
+//! The commit of a lane: results, EndOfStream marks and positions in one step.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Owned};
+use watermill_core::error::BrokerError;
+
+use crate::failure::{client_failure, failure};
+use crate::group::{Group, Layout};
+use crate::marks;
+use crate::membership::Walked;
+use crate::offset_metadata::LaneState;
+use crate::outbox::Message;
+use crate::producer::{Commit, LaneProducer};
+
+/// What suits Kafka: a transaction takes some milliseconds.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// An output topic, as marks need to know it.
+pub(crate) struct Ended {
+    /// The place of its topic among those of the lane.
+    pub(crate) topic: usize,
+    pub(crate) partitions: i32,
+    pub(crate) crosses_lanes: bool,
+}
+
+/// How positions are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// With the results, in one transaction.
+    Transaction,
+    /// After the results have arrived, or where there are none.
+    Offsets,
+    /// The positions live with the results of another broker: the offsets are for Kafka's own tools alone.
+    Elsewhere,
+}
+
+/// What commits a lane.
+pub(crate) struct LaneCommitter {
+    /// `None` while it commits.
+    pub(crate) work: Option<Box<Work>>,
+    /// The lane is given back when this goes.
+    pub(crate) walked: Option<Arc<Walked>>,
+    pub(crate) producer: Arc<Mutex<LaneProducer>>,
+    pub(crate) most_uncommitted: usize,
+}
+
+/// What a commit needs, on a thread where it may block.
+pub(crate) struct Work {
+    pub(crate) layout: Layout,
+    pub(crate) group: Group,
+    pub(crate) delivery: Delivery,
+    pub(crate) has_outputs: bool,
+    pub(crate) outputs: Vec<Ended>,
+    /// Which outputs have ended in commits before.
+    pub(crate) ended: Vec<bool>,
+    pub(crate) lanes: u32,
+    pub(crate) state: LaneState,
+    /// Streams end where they did when the run began: more may come for the next run.
+    pub(crate) until_current_end: bool,
+    pub(crate) producer: Arc<Mutex<LaneProducer>>,
+    pub(crate) walked: Option<Arc<Walked>>,
+}
+
+impl Work {
+    /// Whether this end is only that of what there was when the run began.
+    fn goes_on_later(&self, checkpoint: &Checkpoint) -> bool {
+        self.until_current_end
+            && checkpoint.positions.iter().any(|position| position.ended)
+            && !checkpoint.positions.iter().any(|position| position.marked)
+    }
+
+    fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), BrokerError> {
+        let mut checkpoint = checkpoint.clone();
+        let over = checkpoint.finished;
+        if over && self.goes_on_later(&checkpoint) {
+            checkpoint.finished = false;
+            checkpoint.ended_outputs.clone_from(&self.ended);
+            for position in &mut checkpoint.positions {
+                position.ended = false;
+            }
+        }
+        let shared = Arc::clone(&self.producer);
+        let mut producer = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put_marks(&checkpoint, &mut producer);
+        self.state.commit += 1;
+        self.state.finished = checkpoint.finished;
+        self.state.window.clone_from(&checkpoint.window);
+        self.state.ended_outputs.clone_from(&checkpoint.ended_outputs);
+        let offsets = self.layout.offsets(&checkpoint, self.state.clone())?;
+        match self.delivery {
+            Delivery::Transaction => self.in_transaction(&mut producer, &offsets)?,
+            Delivery::Offsets | Delivery::Elsewhere => {
+                if self.has_outputs {
+                    producer.send_all()?;
+                }
+                self.offsets_alone(&offsets)?;
+            }
+        }
+        self.ended = checkpoint.ended_outputs;
+        if over && let Some(walked) = &self.walked {
+            walked.done();
+        }
+        Ok(())
+    }
+
+    /// The marks of outputs that end with this commit.
+    fn put_marks(&self, checkpoint: &Checkpoint, producer: &mut LaneProducer) {
+        for (number, output) in self.outputs.iter().enumerate() {
+            let ended = |all: &[bool]| all.get(number).copied().unwrap_or(false);
+            if !ended(&checkpoint.ended_outputs) || ended(&self.ended) {
+                continue;
+            }
+            let text = marks::text(self.layout.lane, self.lanes, output.crosses_lanes);
+            let own = i32::try_from(self.layout.lane).unwrap_or(i32::MAX);
+            let partitions = if output.crosses_lanes { 0..output.partitions } else { own..own.saturating_add(1) };
+            for partition in partitions {
+                let start = producer.outbox.bytes.len();
+                producer.outbox.bytes.extend_from_slice(&text);
+                let value = start..producer.outbox.bytes.len();
+                let (key, timestamp, headers) = (None, None, None);
+                let message = Message { topic: output.topic, partition, key, value, timestamp, headers };
+                producer.outbox.messages.push(message);
+            }
+        }
+    }
+
+    fn in_transaction(&self, producer: &mut LaneProducer, offsets: &TopicPartitionList) -> Result<(), BrokerError> {
+        let (layout, group, number) = (&self.layout, &self.group, self.state.commit);
+        let is_lost =
+            || self.walked.as_ref().is_some_and(|walked| walked.ownership().state() == Owned::Lost);
+        producer.commit(&Commit {
+            offsets,
+            group,
+            is_committed: &|| layout.has_committed(group, number),
+            is_lost: &is_lost,
+        })
+    }
+
+    fn offsets_alone(&self, offsets: &TopicPartitionList) -> Result<(), BrokerError> {
+        let place = || format!("the offsets of the group `{}`, partition {}", self.layout.application, self.layout.lane);
+        match self.group.commit(offsets) {
+            Ok(()) => Ok(()),
+            Err(error) if self.delivery == Delivery::Elsewhere => {
+                tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "Kafka's tools will show an old lag");
+                Ok(())
+            }
+            Err(error) => Err(client_failure("commit", place(), error)),
+        }
+    }
+}
+
+impl Committer for LaneCommitter {
+    fn commit<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            let gone = || failure("commit", "the results of a lane", "an earlier commit was given up in the middle");
+            let mut work = self.work.take().ok_or_else(gone)?;
+            let checkpoint = checkpoint.clone();
+            let (work, result) = tokio::task::spawn_blocking(move || {
+                let result = work.commit(&checkpoint);
+                (work, result)
+            })
+            .await
+            .map_err(|cause| failure("commit", "the results of a lane", cause))?;
+            self.work = Some(work);
+            result
+        })
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(INTERVAL)
+    }
+
+    fn is_full(&self) -> bool {
+        self.producer.lock().unwrap_or_else(PoisonError::into_inner).outbox.size() >= self.most_uncommitted
+    }
+
+    fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            self.producer.lock().unwrap_or_else(PoisonError::into_inner).outbox.clear();
+            self.walked = None;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! What clients are told by librdkafka: its log goes to `tracing`, its errors are kept for those who wait.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
+
+/// What is known of the connections of a client.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Health(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Since when no server can be reached.
+    down_since: Option<Instant>,
+    /// What was told last, whether or not it matters.
+    last: Option<String>,
+    /// What cannot get better by itself.
+    fatal: Option<String>,
+    /// The first message that could not be delivered since this was asked last.
+    undelivered: Option<(RDKafkaErrorCode, String)>,
+}
+
+impl Health {
+    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A server has answered.
+    pub(crate) fn well(&self) {
+        let was_down = self.with(|state| {
+            state.last = None;
+            state.down_since.take()
+        });
+        if let Some(since) = was_down {
+            tracing::info!(target: "watermill", seconds = since.elapsed().as_secs_f64(), "Kafka can be reached again");
+        }
+    }
+
+    /// How long no server could be reached.
+    pub(crate) fn down_for(&self) -> Option<Duration> {
+        self.with(|state| state.down_since.map(|since| since.elapsed()))
+    }
+
+    /// What was told last, to be shown beside an error that says less.
+    pub(crate) fn last(&self) -> Option<String> {
+        self.with(|state| state.fatal.clone().or_else(|| state.last.clone()))
+    }
+
+    /// What cannot get better by itself.
+    pub(crate) fn fatal(&self) -> Option<String> {
+        self.with(|state| state.fatal.clone())
+    }
+
+    pub(crate) fn take_undelivered(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.with(|state| state.undelivered.take())
+    }
+
+    pub(crate) fn told(&self, error: &KafkaError, reason: &str) {
+        use RDKafkaErrorCode as Code;
+        let code = error.rdkafka_error_code();
+        let down = code == Some(Code::AllBrokersDown);
+        let fatal = matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed));
+        let first = self.with(|state| {
+            // That all are down says less than why.
+            if !down || state.last.is_none() {
+                state.last = Some(reason.to_owned());
+            }
+            if fatal {
+                state.fatal = Some(reason.to_owned());
+            }
+            if down && state.down_since.is_none() {
+                state.down_since = Some(Instant::now());
+                return true;
+            }
+            false
+        });
+        if first {
+            tracing::warn!(target: "watermill", reason = self.last(), "Kafka cannot be reached; trying again and again");
+        } else {
+            tracing::debug!(target: "watermill", error = error as &dyn std::error::Error, reason, "told by the client");
+        }
+    }
+}
+
+/// The context of consumers and producers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Context {
+    pub(crate) health: Health,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        use RDKafkaLogLevel as Level;
+        match level {
+            Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
+                // What it calls an error mends itself, or comes as an error of a call.
+                tracing::warn!(target: "watermill::librdkafka", facility, "{message}");
+            }
+            Level::Warning | Level::Notice | Level::Info => {
+                tracing::info!(target: "watermill::librdkafka", facility, "{message}");
+            }
+            Level::Debug => tracing::debug!(target: "watermill::librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        tracing::info!(target: "watermill::librdkafka::statistics", "{}", String::from_utf8_lossy(statistics));
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.health.told(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext<NoCustomPartitioner> for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        use rdkafka::message::Message;
+        let Err((error, message)) = result else { return };
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        self.health.with(|state| {
+            let place = format!("topic `{}`, partition {}", message.topic(), message.partition());
+            state.undelivered.get_or_insert((code, place));
+        });
+    }
+}

@@ -1,0 +1,35 @@
+//! Watermill's broker for Apache Kafka: [`KafkaBroker`].
+//!
+//! From the outside in:
+//! - `broker.rs`, `result_topic.rs`, `message.rs`, `options.rs`: what users build.
+//! - `session.rs`: a run; `topics.rs` looks up what there is, `membership.rs` is this process's place in the group, from which its lanes come.
+//! - `fetch.rs` → `source.rs`: from partitions to records.
+//! - `sink.rs` → `outbox.rs` → `producer.rs`: from results to messages, within transactions.
+//! - `committer.rs` → `group.rs` → `offset_metadata.rs`: from a checkpoint to offsets, and back.
+//! - `marks.rs`: EndOfStream of lanes that write to each other's partitions. `partitioner.rs`: where keys belong.
+//! - `context.rs`, `failure.rs`: what the client library tells.
+
+mod broker;
+mod committer;
+mod context;
+mod failure;
+mod fetch;
+mod group;
+mod marks;
+mod membership;
+mod message;
+mod offset_metadata;
+mod options;
+mod outbox;
+mod partitioner;
+mod producer;
+mod result_topic;
+mod session;
+mod sink;
+mod source;
+mod topics;
+
+pub use broker::KafkaBroker;
+pub use message::KafkaMessage;
+pub use partitioner::murmur2_partition;
+pub use result_topic::ResultTopic;

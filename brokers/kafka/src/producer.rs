@@ -1,0 +1,350 @@
+//! The producer of a lane, and its transactions.
+//!
+//! A lane has a producer of its own, whose transactional id is the application and the lane. Whoever takes a lane over thereby fences the former owner
+//! at once, and an open transaction of his is aborted before positions are read: nobody waits for a timeout. One producer for all lanes of a thread would need fewer
+//! connections, but its id would not tell whose transaction is open.
+//!
+//! A transaction is opened only when all that belongs to it is there, so that it is open for some milliseconds, whatever the function takes; and
+//! it can be made again, since what belongs to it is kept until it is durable. The three classes of errors are treated so:
+//!
+//! - **retriable**: the same call again, after a pause;
+//! - **abortable**: the transaction is aborted and made again;
+//! - **fatal**: a new producer takes the place of this one. When that happens while a transaction is being committed, nobody knows whether it was: the committed
+//!   offsets tell, since the number of the commit stands in their metadata.
+//!
+//! All calls here block, for a bounded time; they are made on threads where that is allowed.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, TopicPartitionList};
+use watermill_core::error::BrokerError;
+
+use crate::context::{Context, Health};
+use crate::failure::{Told, client_failure, failure};
+use crate::group::Group;
+use crate::outbox::Outbox;
+
+/// How long a call may take before it is made again.
+const CALL: Duration = Duration::from_secs(10);
+
+/// The pause before something is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Without transactions, results are sent as soon as there are so many bytes of them.
+const SEND_AT: usize = 32 << 10;
+
+/// The producer of a lane, with what it is to send.
+pub(crate) struct LaneProducer {
+    config: ClientConfig,
+    /// The names of the topics, as messages number them.
+    topics: Vec<String>,
+    lane: u32,
+    transactional: bool,
+    retry_for: Duration,
+    producer: Option<BaseProducer<Context>>,
+    health: Health,
+    pub(crate) outbox: Outbox,
+}
+
+/// What belongs to a transaction beside the messages.
+pub(crate) struct Commit<'a> {
+    pub(crate) offsets: &'a TopicPartitionList,
+    pub(crate) group: &'a Group,
+    /// Whether the commit of this number is in the committed offsets.
+    pub(crate) is_committed: &'a dyn Fn() -> Result<bool, BrokerError>,
+    /// The lane was lost: whatever this would commit is done elsewhere.
+    pub(crate) is_lost: &'a dyn Fn() -> bool,
+}
+
+/// How an attempt has failed.
+enum Failed {
+    /// The transaction was aborted, or never began: it can be made again.
+    Aborted(KafkaError),
+    /// The producer is of no use any more; the transaction was aborted for certain, or perhaps not.
+    Fatal { error: KafkaError, in_doubt: bool },
+    /// A message will never be taken.
+    Refused(BrokerError),
+}
+
+impl LaneProducer {
+    pub(crate) fn new(
+        config: ClientConfig,
+        topics: Vec<String>,
+        lane: u32,
+        transactional: bool,
+        retry_for: Duration,
+    ) -> Self {
+        let (producer, health, outbox) = (None, Health::default(), Outbox::default());
+        Self { config, topics, lane, transactional, retry_for, producer, health, outbox }
+    }
+
+    fn place(&self) -> String {
+        match self.topics.as_slice() {
+            [topic] => format!("lane {}, topic `{topic}`", self.lane),
+            topics => format!("lane {}, topics {}", self.lane, topics.join(", ")),
+        }
+    }
+
+    fn failed(&self, action: &str, cause: KafkaError) -> BrokerError {
+        let error = client_failure(action, self.place(), cause);
+        match self.health.fatal() {
+            Some(reason) => BrokerError { cause: Told(reason).into(), ..error },
+            None => error,
+        }
+    }
+
+    /// Connects. Fences whoever had this lane before, and ends his transaction.
+    pub(crate) fn start(&mut self) -> Result<(), BrokerError> {
+        self.producer = None;
+        let context = Context { health: self.health.clone() };
+        let made = self.config.create_with_context::<_, BaseProducer<Context>>(context);
+        let producer = made.map_err(|cause| self.failed("make a producer for", cause))?;
+        if self.transactional {
+            let until = Instant::now() + self.retry_for;
+            while let Err(error) = producer.init_transactions(CALL) {
+                producer.poll(Duration::ZERO);
+                let again = is_retriable(&error) && self.health.fatal().is_none();
+                if !again || Instant::now() >= until {
+                    return Err(self.failed("begin transactions for", error));
+                }
+                std::thread::sleep(PAUSE);
+            }
+        }
+        self.producer = Some(producer);
+        Ok(())
+    }
+
+    /// Without transactions: sends what waits, if that is enough to be worth it.
+    pub(crate) fn send_early(&mut self) -> Result<(), BrokerError> {
+        if self.transactional || self.outbox.size() < SEND_AT {
+            return Ok(());
+        }
+        self.send_unsent()?;
+        self.outbox.clear();
+        Ok(())
+    }
+
+    fn send_unsent(&mut self) -> Result<(), BrokerError> {
+        let Some(producer) = &self.producer else {
+            return Err(failure("write", self.place(), "its producer is gone"));
+        };
+        let until = Instant::now() + self.retry_for;
+        match send(producer, &self.health, &self.topics, &mut self.outbox, until) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed("write", error)),
+        }
+    }
+
+    /// Without transactions: waits until all that was sent has arrived.
+    pub(crate) fn send_all(&mut self) -> Result<(), BrokerError> {
+        self.send_unsent()?;
+        self.outbox.clear();
+        let Some(producer) = &self.producer else { return Ok(()) };
+        match drain(producer, &self.health, Instant::now() + self.retry_for) {
+            Ok(()) => Ok(()),
+            Err(Undelivered::Message(code, place)) => {
+                let cause = KafkaError::MessageProduction(code);
+                Err(client_failure("write a result to", place, cause))
+            }
+            Err(Undelivered::Late) => {
+                let reason = self.health.last().unwrap_or_else(|| "no server answers".to_owned());
+                Err(failure("write", self.place(), Told(reason)))
+            }
+        }
+    }
+
+    /// Makes the outbox and `commit` durable in one transaction, trying again as long as that makes sense.
+    pub(crate) fn commit(&mut self, commit: &Commit<'_>) -> Result<(), BrokerError> {
+        let until = Instant::now() + self.retry_for;
+        let mut in_doubt = false;
+        loop {
+            if (commit.is_lost)() {
+                return Err(failure("commit", self.place(), "the lane went to another process"));
+            }
+            if self.producer.is_none() {
+                self.start()?;
+            }
+            // Now that nobody has a transaction open any more, the offsets tell.
+            if in_doubt && (commit.is_committed)()? {
+                break;
+            }
+            in_doubt = false;
+            self.outbox.sent = 0;
+            let (again, cause) = match self.attempt(commit, until) {
+                Ok(()) => break,
+                Err(Failed::Refused(error)) => return Err(error),
+                Err(Failed::Aborted(cause)) => (true, cause),
+                Err(Failed::Fatal { error, in_doubt: unknown }) => {
+                    in_doubt = unknown;
+                    self.producer = None;
+                    (!is_fenced(&error), error)
+                }
+            };
+            tracing::warn!(
+                target: "watermill",
+                lane = self.lane,
+                error = &cause as &dyn std::error::Error,
+                in_doubt,
+                again,
+                "a transaction has failed"
+            );
+            if !again || Instant::now() >= until || self.health.fatal().is_some() {
+                return Err(self.failed("commit", cause));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        self.outbox.clear();
+        Ok(())
+    }
+
+    fn attempt(&mut self, commit: &Commit<'_>, until: Instant) -> Result<(), Failed> {
+        let Some(producer) = &self.producer else {
+            return Err(Failed::Aborted(KafkaError::Canceled));
+        };
+        drop(self.health.take_undelivered());
+        again(until, || producer.begin_transaction()).map_err(|error| classed(producer, error, until, false))?;
+        let sent = send(producer, &self.health, &self.topics, &mut self.outbox, until);
+        sent.map_err(|error| classed(producer, error, until, false))?;
+        // Drained here: the commit by itself would wait for a tenth of a second at a time.
+        match drain(producer, &self.health, until) {
+            Ok(()) => {}
+            Err(Undelivered::Message(code @ RDKafkaErrorCode::MessageSizeTooLarge, place)) => {
+                abort(producer, until)?;
+                let cause = KafkaError::MessageProduction(code);
+                return Err(Failed::Refused(client_failure("write a result to", place, cause)));
+            }
+            Err(Undelivered::Message(code, _)) => {
+                return Err(classed(producer, KafkaError::MessageProduction(code), until, false));
+            }
+            Err(Undelivered::Late) => {
+                let late = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
+                return Err(classed(producer, late, until, false));
+            }
+        }
+        // Anew for every transaction: it says which generation of the group this is.
+        let Some(group) = commit.group.metadata() else {
+            abort(producer, until)?;
+            return Err(Failed::Aborted(KafkaError::Canceled));
+        };
+        again(until, || producer.send_offsets_to_transaction(commit.offsets, &group, CALL))
+            .map_err(|error| classed(producer, error, until, false))?;
+        again(until, || producer.commit_transaction(CALL)).map_err(|error| classed(producer, error, until, true))
+    }
+}
+
+/// Makes a call again as long as its error says that this may help.
+fn again(until: Instant, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    loop {
+        match call() {
+            Err(error) if is_retriable(&error) && Instant::now() < until => std::thread::sleep(PAUSE),
+            result => return result,
+        }
+    }
+}
+
+fn is_retriable(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(error) if error.is_retriable() && !error.is_fatal() && !error.txn_requires_abort())
+}
+
+/// Another producer with this lane's id has begun, or the group has gone on without this member.
+fn is_fenced(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::Fenced
+                | Code::ProducerFenced
+                | Code::InvalidProducerEpoch
+                | Code::FencedInstanceId
+                | Code::UnknownMemberId
+                | Code::IllegalGeneration
+        )
+    )
+}
+
+/// What an error means for the transaction, which is aborted where it can be. `in_doubt` where it came out of the commit itself.
+fn classed(producer: &BaseProducer<Context>, error: KafkaError, until: Instant, in_doubt: bool) -> Failed {
+    let class = match &error {
+        KafkaError::Transaction(told) if told.is_fatal() => return Failed::Fatal { error, in_doubt },
+        KafkaError::Transaction(told) => told.txn_requires_abort(),
+        _ => true,
+    };
+    if let Some((code, _)) = producer.client().fatal_error() {
+        tracing::debug!(target: "watermill", %code, "the producer is of no use any more");
+        return Failed::Fatal { error, in_doubt };
+    }
+    // An error that is neither: a commit may go on behind it, so only a new producer knows.
+    if in_doubt && !class {
+        return Failed::Fatal { error, in_doubt };
+    }
+    match abort(producer, until) {
+        Ok(()) => Failed::Aborted(error),
+        Err(Failed::Fatal { .. }) => Failed::Fatal { error, in_doubt: false },
+        Err(other) => other,
+    }
+}
+
+fn abort(producer: &BaseProducer<Context>, until: Instant) -> Result<(), Failed> {
+    producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
+    while producer.in_flight_count() > 0 && Instant::now() < until {
+        producer.poll(Duration::from_millis(1));
+    }
+    again(until, || producer.abort_transaction(CALL)).map_err(|error| Failed::Fatal { error, in_doubt: false })
+}
+
+/// Hands what was not sent yet to the client.
+fn send(
+    producer: &BaseProducer<Context>,
+    health: &Health,
+    topics: &[String],
+    outbox: &mut Outbox,
+    until: Instant,
+) -> Result<(), KafkaError> {
+    let Outbox { bytes, messages, sent } = outbox;
+    let part = |range: &std::ops::Range<usize>| bytes.get(range.clone()).unwrap_or_default();
+    while let Some(message) = messages.get(*sent) {
+        let topic = topics.get(message.topic).map_or("", String::as_str);
+        let mut record: BaseRecord<'_, [u8], [u8]> =
+            BaseRecord::to(topic).partition(message.partition).payload(part(&message.value));
+        if let Some(key) = &message.key {
+            record = record.key(part(key));
+        }
+        record.timestamp = message.timestamp;
+        record.headers.clone_from(&message.headers);
+        match producer.send(record) {
+            Ok(()) => *sent += 1,
+            Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                // It is slower than this lane, which waits here.
+                producer.poll(Duration::from_millis(1));
+                if Instant::now() >= until || health.fatal().is_some() {
+                    return Err(error);
+                }
+            }
+            Err((error, _)) => return Err(error),
+        }
+    }
+    producer.poll(Duration::ZERO);
+    Ok(())
+}
+
+/// Why not all has arrived.
+enum Undelivered {
+    Message(RDKafkaErrorCode, String),
+    Late,
+}
+
+/// Waits until nothing is under way any more.
+fn drain(producer: &BaseProducer<Context>, health: &Health, until: Instant) -> Result<(), Undelivered> {
+    while producer.in_flight_count() > 0 {
+        producer.poll(Duration::from_millis(1));
+        if Instant::now() >= until {
+            return Err(Undelivered::Late);
+        }
+    }
+    match health.take_undelivered() {
+        Some((code, place)) => Err(Undelivered::Message(code, place)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,168 @@
+//! What is looked up before a run: that topics are there, how many partitions they have, where they end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use watermill_core::error::BrokerError;
+
+use crate::context::{Context, Health};
+use crate::failure::{Told, client_failure, failure};
+use crate::options::{Options, Start};
+
+/// How long a question may take.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// Asks the servers. Its calls block: it is used on threads where that is allowed.
+pub(crate) struct Looker {
+    pub(crate) consumer: BaseConsumer<Context>,
+    health: Health,
+}
+
+impl Looker {
+    pub(crate) fn new(options: &Options) -> Result<Self, BrokerError> {
+        let context = Context::default();
+        let health = context.health.clone();
+        let consumer = options
+            .looker()
+            .create_with_context(context)
+            .map_err(|cause| client_failure("make a client for", format_args!("`{}`", options.servers), cause))?;
+        Ok(Self { consumer, health })
+    }
+
+    /// How many partitions each of `topics` has, those that are missing being made where that was asked for.
+    pub(crate) fn partitions(
+        &self,
+        topics: &[&str],
+        options: &Options,
+    ) -> Result<BTreeMap<String, i32>, BrokerError> {
+        let mut found = BTreeMap::new();
+        let mut missing = Vec::new();
+        for topic in topics {
+            match self.partitions_of(topic, options)? {
+                Some(count) => drop(found.insert((*topic).to_owned(), count)),
+                None => missing.push(*topic),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let Some((partitions, replicas)) = options.create else {
+            let list = missing.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ");
+            let cause = format!(
+                "there is no such topic; make it by `kafka-topics.sh --bootstrap-server {} --create --topic {} --partitions 3 --replication-factor 1`, or have missing topics made by `.create_topics(partitions, replication)`",
+                options.servers, missing[0]
+            );
+            return Err(failure("find", format_args!("topic {list}"), Told(cause)));
+        };
+        create(&options.looker(), &missing, partitions, replicas)?;
+        for topic in missing {
+            // The servers tell each other; until then some say that there is no such topic.
+            let mut tries = 0;
+            let count = loop {
+                match self.partitions_of(topic, options)? {
+                    Some(count) => break count,
+                    None if tries < 100 => {
+                        tries += 1;
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                    None => {
+                        let cause = Told("it was made, but the servers do not know it yet".to_owned());
+                        return Err(failure("find", format_args!("topic `{topic}`"), cause));
+                    }
+                }
+            };
+            found.insert(topic.to_owned(), count);
+        }
+        Ok(found)
+    }
+
+    fn partitions_of(&self, topic: &str, options: &Options) -> Result<Option<i32>, BrokerError> {
+        let metadata = match self.consumer.fetch_metadata(Some(topic), ANSWER_WITHIN) {
+            Ok(metadata) => metadata,
+            Err(cause) => {
+                // Why is told to the context, by events that nobody else takes.
+                while self.consumer.poll(Duration::ZERO).is_some() {}
+                let error = client_failure("reach", format_args!("`{}`", options.servers), cause);
+                return Err(match self.health.last() {
+                    Some(reason) => BrokerError { cause: Told(reason).into(), ..error },
+                    None => error,
+                });
+            }
+        };
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+        match found.error() {
+            None => Ok(Some(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)).filter(|count| *count > 0)),
+            Some(error) => match RDKafkaErrorCode::from(error) {
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => Ok(None),
+                RDKafkaErrorCode::LeaderNotAvailable => Ok(None),
+                code => {
+                    let cause = rdkafka::error::KafkaError::MetadataFetch(code);
+                    Err(client_failure("look up", format_args!("topic `{topic}`"), cause))
+                }
+            },
+        }
+    }
+
+    /// The first offset of a partition, and that behind its last record that readers of committed records can see.
+    pub(crate) fn ends(&self, topic: &str, partition: i32) -> Result<(u64, u64), BrokerError> {
+        let (low, high) = self.consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(|cause| {
+            client_failure("find the ends of", format_args!("topic `{topic}`, partition {partition}"), cause)
+        })?;
+        Ok((low.max(0).cast_unsigned(), high.max(0).cast_unsigned()))
+    }
+
+    /// Where reading begins that was never committed.
+    pub(crate) fn start(&self, topic: &str, partition: i32, start: Start) -> Result<u64, BrokerError> {
+        let (low, high) = self.ends(topic, partition)?;
+        let time = match start {
+            Start::Earliest => return Ok(low),
+            Start::Latest => return Ok(high),
+            Start::At(time) => time,
+        };
+        let place = format!("topic `{topic}`, partition {partition}");
+        let asked = |cause| client_failure("find a time in", &place, cause);
+        let mut times = TopicPartitionList::new();
+        times.add_partition_offset(topic, partition, Offset::Offset(time)).map_err(asked)?;
+        let found = self.consumer.offsets_for_times(times, ANSWER_WITHIN).map_err(asked)?;
+        match found.find_partition(topic, partition).map(|found| found.offset()) {
+            Some(Offset::Offset(offset)) => Ok(offset.max(0).cast_unsigned()),
+            // There is nothing as new as that.
+            _ => Ok(high),
+        }
+    }
+}
+
+/// Makes topics.
+fn create(config: &ClientConfig, topics: &[&str], partitions: i32, replicas: i32) -> Result<(), BrokerError> {
+    let list = topics.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ");
+    let place = format!("topic {list}");
+    let asked = |cause| client_failure("make", &place, cause);
+    let admin: AdminClient<DefaultClientContext> = config.create().map_err(asked)?;
+    let new: Vec<NewTopic<'_>> = topics
+        .iter()
+        .map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas)))
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER_WITHIN)).request_timeout(Some(ANSWER_WITHIN));
+    let made = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|cause| failure("make", &place, cause))?
+        .block_on(admin.create_topics(&new, &options))
+        .map_err(asked)?;
+    for result in made {
+        match result {
+            Ok(topic) => tracing::info!(target: "watermill", topic, partitions, replicas, "topic made"),
+            // Another process was faster.
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => {
+                let cause = rdkafka::error::KafkaError::AdminOp(code);
+                return Err(client_failure("make", format_args!("topic `{topic}`"), cause));
+            }
+        }
+    }
+    Ok(())
+}
