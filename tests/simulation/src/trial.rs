@@ -173,8 +173,8 @@ fn runs(scenario: &Arc<Scenario>, store: &Arc<Store>, tally: &mut Tally) -> Resu
                         }
                         continue;
                     }
-                    if report.inputs.is_empty() && report.end == EndReason::Stopped {
-                        // Stopped before it had a lane: it did nothing, so it cannot have committed.
+                    if report.inputs.is_empty() {
+                        // It came to its end before it had a lane: it did nothing, so it cannot have committed.
                         if durable.commits != commits {
                             return Err("a run without a lane has committed".to_owned());
                         }
