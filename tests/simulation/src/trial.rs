@@ -173,9 +173,9 @@ fn runs(scenario: &Arc<Scenario>, store: &Arc<Store>, tally: &mut Tally) -> Resu
                         }
                         continue;
                     }
-                    if report.inputs.is_empty() && report.end == EndReason::Stopped {
-                        // Stopped before it had a lane: it did nothing, so it cannot have committed.
-                        if durable.commits != commits {
+                    if report.inputs.is_empty() {
+                        // It came to its end before it had a lane, or had it again: only what was before that is committed.
+                        if faults.errors() == 0 && durable.commits != commits {
                             return Err("a run without a lane has committed".to_owned());
                         }
                         tally.stopped += 1;

@@ -90,8 +90,10 @@ impl<M: StreamRecord> Mill<M> {
                 }
                 Ok(Event::Stopped(reason)) => {
                     more = false;
-                    if lanes.report.is_none() && lanes.open.is_empty() {
-                        *lanes.report = Some(RunReport::of_nothing(&plan.function, reason));
+                    // One that had lanes, all of which have come to their end, has done so, too.
+                    let ended = lanes.report.as_ref().is_some_and(|report| report.end.is_final());
+                    if lanes.open.is_empty() && !ended {
+                        add(lanes.report, RunReport::of_nothing(&plan.function, reason));
                     }
                 }
                 Err(error) => lanes.fail(error),
