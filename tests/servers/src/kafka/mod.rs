@@ -1,0 +1,179 @@
+//! Apache Kafka: real brokers, and its Java client as a witness.
+
+mod client;
+mod config;
+mod node;
+mod options;
+pub mod tools;
+
+use std::env;
+use std::process;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use client::Client;
+pub use node::Node;
+pub use options::KafkaOptions;
+
+use crate::error::ServerError;
+use crate::install::{self, Installed};
+use crate::place;
+use config::Layout;
+
+/// How long a broker may take until it answers. It takes two seconds on a machine that has nothing else to do.
+const START: Duration = Duration::from_secs(90);
+
+/// The environment variable that gives the address of a broker which is there already.
+pub const ADDRESS: &str = "WATERMILL_TEST_KAFKA";
+
+/// Apache Kafka: a broker or a cluster of brokers, which ends when this is dropped or the process ends.
+#[derive(Debug)]
+pub struct Kafka {
+    bootstrap: String,
+    client: Arc<Client>,
+    /// None of them, if the brokers are not ours.
+    nodes: Vec<Node>,
+    installed: Installed,
+}
+
+impl Kafka {
+    /// The broker that all tests of this process share: the first that applies of
+    ///
+    /// 1. the one at the address in `WATERMILL_TEST_KAFKA`, which is used as it is;
+    /// 2. one that is started here, of one node, with the defaults of [`KafkaOptions`].
+    ///
+    /// It lives until the process ends. Tests give their topics and groups names of their own ([`Kafka::fresh_topic`], [`unique`]), and
+    /// do it no harm: for that, [`Kafka::start`] gives them brokers of their own.
+    ///
+    /// # Errors
+    /// When there is no broker. The error says what is missing; it is the same for each caller.
+    pub fn shared() -> Result<&'static Self, ServerError> {
+        static SHARED: OnceLock<Result<Kafka, ServerError>> = OnceLock::new();
+        SHARED.get_or_init(Self::find).as_ref().map_err(Clone::clone)
+    }
+
+    fn find() -> Result<Self, ServerError> {
+        if let Ok(address) = env::var(ADDRESS) {
+            eprintln!("watermill-servers: Kafka at {address}, as {ADDRESS} says");
+            let installed = install::kafka()?;
+            let client = Client::start(&installed, &address, &[])?;
+            client.nodes()?;
+            return Ok(Self { bootstrap: address, client: Arc::new(client), nodes: Vec::new(), installed });
+        }
+        Self::start(KafkaOptions::new())
+    }
+
+    /// Starts brokers for the caller alone, on this machine and without containers, whatever `WATERMILL_TEST_KAFKA` says: they may be
+    /// killed, stopped and paused.
+    ///
+    /// # Errors
+    /// When Java or Maven is missing, the libraries cannot be fetched, or a broker does not start.
+    pub fn start(options: KafkaOptions) -> Result<Self, ServerError> {
+        options.check()?;
+        let installed = install::kafka()?;
+        eprintln!(
+            "watermill-servers: starting Apache Kafka {} with {} brokers",
+            install::KAFKA,
+            options.brokers
+        );
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match Self::launch(&options, &installed) {
+                // Somebody else has taken a port between our look and the broker's.
+                Err(ServerError::Ended { log, .. }) if log.contains(node::TAKEN) && attempts < 5 => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn launch(options: &KafkaOptions, installed: &Installed) -> Result<Self, ServerError> {
+        let layout = Layout::new(options, place::fresh_directory("kafka")?)?;
+        let up = Arc::new(AtomicUsize::new(0));
+        // All of them first: a node of a cluster is not ready before most of the others are there.
+        let mut nodes = Vec::new();
+        for index in 0..options.brokers {
+            nodes.push(Node::start(&layout, index, installed, &up)?);
+        }
+        let bootstrap = layout.bootstrap(config::Listener::Plain);
+        let client = Arc::new(Client::start(installed, &bootstrap, &[])?);
+        for node in &mut nodes {
+            node.introduce(&client);
+            node.await_ready(options.brokers)?;
+        }
+        Ok(Self { bootstrap, client, nodes, installed: installed.clone() })
+    }
+
+    /// The addresses of the brokers, for `bootstrap.servers`: without encryption, and for everyone.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Kafka's Java client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Creates a topic, and returns when every broker knows it. `config` are settings of the topic: `("cleanup.policy", "compact")`.
+    ///
+    /// # Errors
+    /// When the brokers refuse it.
+    pub fn create_topic(
+        &self,
+        name: &str,
+        partitions: u32,
+        replication: u32,
+        config: &[(&str, &str)],
+    ) -> Result<(), ServerError> {
+        self.client.create_topic(name, partitions, replication, config)
+    }
+
+    /// Creates a topic whose name begins with `prefix` and is nobody else's, with as many replicas as there are brokers, and returns the
+    /// name.
+    ///
+    /// # Errors
+    /// When the brokers refuse it.
+    pub fn fresh_topic(&self, prefix: &str, partitions: u32) -> Result<String, ServerError> {
+        let name = unique(prefix);
+        let replication = u32::try_from(self.nodes.len().max(1)).unwrap_or(1);
+        self.create_topic(&name, partitions, replication, &[])?;
+        Ok(name)
+    }
+
+    /// The nodes, by index: node 0 has the id 1. None where the brokers are not started here.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// A node to be killed, stopped or paused.
+    ///
+    /// # Errors
+    /// When there is no such node, which is so for each where the broker is not started here.
+    pub fn node(&self, index: usize) -> Result<&Node, ServerError> {
+        self.nodes.get(index).ok_or_else(|| ServerError::Unfit {
+            what: format!("there is no node {index} that is ours"),
+            remedy: "start brokers of your own by `Kafka::start`, with so many nodes",
+        })
+    }
+
+    /// The node with this id, such as the one that [`Client::leader`] names.
+    ///
+    /// # Errors
+    /// As for [`Kafka::node`].
+    pub fn node_of_id(&self, id: u32) -> Result<&Node, ServerError> {
+        self.node(usize::try_from(id).unwrap_or_default().wrapping_sub(1))
+    }
+}
+
+/// A name that nobody else has: not on this machine, and not at a broker that has seen other runs.
+#[must_use]
+pub fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}-{now:x}-{:x}-{number}", process::id())
+}
