@@ -46,7 +46,8 @@ final class Records {
         commands.put("producer-close", (arguments, reply) -> {
             KafkaProducer<byte[], byte[]> producer = producers.remove(arguments.text());
             if (producer != null) {
-                producer.close(Duration.ofSeconds(10));
+                // No time at all leaves an open transaction open.
+                producer.close(Duration.ofSeconds(arguments.number()));
             }
         });
         commands.put("read", this::read);

@@ -1,14 +1,13 @@
 //! Servers written in Java, fetched by Maven: once, and whole.
 
 use std::ffi::OsString;
-use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::{ServerError, last_lines};
 use crate::java;
-use crate::place::{self, Lock};
+use crate::place;
 
 /// The version of Apache Kafka that the tests run.
 pub(crate) const KAFKA: &str = "4.3.0";
@@ -57,49 +56,36 @@ pub fn kafka_streams() -> Result<PathBuf, ServerError> {
     fetch(&Libraries { name: format!("kafka-streams-{KAFKA}"), what })
 }
 
-/// Fetches libraries with all that they need. The mark is written last: what was cut off is fetched again.
+/// Fetches libraries with all that they need.
 fn fetch(libraries: &Libraries) -> Result<PathBuf, ServerError> {
-    let directory = place::servers()?.join(&libraries.name);
-    let mark = directory.join("complete");
-    let jars = directory.join("libs");
     let pom = pom(libraries);
-    let is_there = || fs::read_to_string(&mark).is_ok_and(|made_from| made_from == pom);
-    if is_there() {
-        return Ok(jars);
-    }
-    let _lock = Lock::take(&libraries.name)?;
-    // Another process may have fetched them while this one waited.
-    if is_there() {
-        return Ok(jars);
-    }
-    eprintln!("watermill-servers: fetching {} into {}, once", libraries.name, directory.display());
-    let _ = fs::remove_dir_all(&directory);
-    place::create(&jars)?;
-    place::write(&directory.join("pom.xml"), &pom)?;
-    let maven = Command::new("mvn")
-        .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
-        .arg(format!("-DoutputDirectory={}", jars.display()))
-        .current_dir(&directory)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| ServerError::Missing {
-            wanted: "a native Apache Kafka",
-            what: "Maven (`mvn`), which fetches it",
-            found: format!("`mvn` cannot be run ({error})"),
-            remedy: "install it, such as by `apt-get install maven`",
-        })?;
-    if !maven.status.success() {
-        let output =
-            format!("{}{}", String::from_utf8_lossy(&maven.stdout), String::from_utf8_lossy(&maven.stderr));
-        return Err(ServerError::Program {
-            program: format!("Maven, fetching {},", libraries.name),
-            status: maven.status.to_string(),
-            hint: "; without a network, set WATERMILL_TEST_KAFKA to the address of a broker",
-            output: last_lines(&output),
-        });
-    }
-    place::write(&mark, &pom)?;
-    Ok(jars)
+    let directory = place::once(&libraries.name, &pom, |directory| {
+        eprintln!("watermill-servers: fetching {} into {}, once", libraries.name, directory.display());
+        place::write(&directory.join("pom.xml"), &pom)?;
+        let mut maven = Command::new("mvn");
+        maven
+            .args([
+                "-q",
+                "-B",
+                "dependency:copy-dependencies",
+                "-DincludeScope=runtime",
+                "-DoutputDirectory=libs",
+            ])
+            .current_dir(directory);
+        match run(maven, &format!("Maven, fetching {},", libraries.name)) {
+            Err(ServerError::Io { source, .. }) => Err(ServerError::Missing {
+                wanted: "a native Apache Kafka",
+                what: "Maven (`mvn`), which fetches it",
+                found: format!("`mvn` cannot be run ({source})"),
+                remedy: "install it, such as by `apt-get install maven`",
+            }),
+            Err(ServerError::Program { program, status, output, .. }) => {
+                Err(ServerError::Program { program, status, hint: ": it needs the network, once", output })
+            }
+            other => other.map(drop),
+        }
+    })?;
+    Ok(directory.join("libs"))
 }
 
 /// A project that depends on the libraries, and is nothing itself.
@@ -130,33 +116,24 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("Records.java", include_str!("../java/Records.java")),
 ];
 
-/// Compiles our programs, once for each of their versions: Java could run them from source, but would compile them with each start.
+/// Compiles our programs: Java could run them from source, but would compile them with each start.
 fn compile(libraries: &OsString) -> Result<PathBuf, ServerError> {
     let mut hasher = DefaultHasher::new();
     (PROGRAMS, KAFKA).hash(&mut hasher);
+    // A directory for each version of them: a process of an older one may be using its own.
     let name = format!("kafka-programs-{:016x}", hasher.finish());
-    let directory = place::servers()?.join(&name);
-    let classes = directory.join("classes");
-    let mark = directory.join("complete");
-    if mark.is_file() {
-        return Ok(classes);
-    }
-    let _lock = Lock::take("kafka-programs")?;
-    if mark.is_file() {
-        return Ok(classes);
-    }
-    let _ = fs::remove_dir_all(&directory);
-    place::create(&classes)?;
-    let mut compiler = Command::new(java::program("javac"));
-    compiler.args(["-nowarn", "--release", "17", "-cp"]).arg(libraries).arg("-d").arg(&classes);
-    for (name, text) in PROGRAMS {
-        let file = directory.join(name);
-        place::write(&file, text)?;
-        compiler.arg(file);
-    }
-    run(compiler, "javac")?;
-    place::write(&mark, "")?;
-    Ok(classes)
+    let directory = place::once(&name, KAFKA, |directory| {
+        let mut compiler = Command::new(java::program("javac"));
+        compiler.args(["-nowarn", "--release", "17", "-cp"]).arg(libraries);
+        compiler.arg("-d").arg(directory.join("classes"));
+        for (name, text) in PROGRAMS {
+            let file = directory.join(name);
+            place::write(&file, text)?;
+            compiler.arg(file);
+        }
+        run(compiler, "javac").map(drop)
+    })?;
+    Ok(directory.join("classes"))
 }
 
 /// Runs a program to its end, and returns what it wrote to standard output.

@@ -73,3 +73,27 @@ pub(crate) fn fresh_directory(name: &str) -> Result<PathBuf, ServerError> {
         }
     }
 }
+
+/// A directory that is made once and then used by all later runs: that of this name, made from this. The mark is written last, so that what
+/// was cut off, or was made from something else, is made anew.
+pub(crate) fn once(
+    name: &str,
+    made_from: &str,
+    make: impl FnOnce(&Path) -> Result<(), ServerError>,
+) -> Result<PathBuf, ServerError> {
+    let directory = servers()?.join(name);
+    let mark = directory.join("complete");
+    let is_there = || fs::read_to_string(&mark).is_ok_and(|known| known == made_from);
+    if is_there() {
+        return Ok(directory);
+    }
+    let _lock = Lock::take(name)?;
+    // Another process may have made it while this one waited.
+    if !is_there() {
+        let _ = fs::remove_dir_all(&directory);
+        create(&directory)?;
+        make(&directory)?;
+        write(&mark, made_from)?;
+    }
+    Ok(directory)
+}

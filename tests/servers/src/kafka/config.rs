@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::options::KafkaOptions;
+use super::security::{self, Certificates, Security};
 use crate::error::ServerError;
 use crate::ports;
 
@@ -13,6 +14,10 @@ pub(super) enum Listener {
     Plain,
     /// For the controllers of the cluster.
     Controller,
+    /// For everyone, with TLS.
+    Tls,
+    /// For users who give their password, with TLS.
+    Sasl,
 }
 
 impl Listener {
@@ -21,6 +26,8 @@ impl Listener {
         match self {
             Self::Plain => "PLAINTEXT",
             Self::Controller => "CONTROLLER",
+            Self::Tls => "TLS",
+            Self::Sasl => "SASL",
         }
     }
 
@@ -28,6 +35,8 @@ impl Listener {
     fn protocol(self) -> &'static str {
         match self {
             Self::Plain | Self::Controller => "PLAINTEXT",
+            Self::Tls => "SSL",
+            Self::Sasl => "SASL_SSL",
         }
     }
 }
@@ -40,17 +49,29 @@ pub(super) struct Layout {
     listeners: Vec<Listener>,
     /// A port for each listener of each node.
     ports: Vec<u16>,
+    certificates: Option<Certificates>,
 }
 
 impl Layout {
     pub(super) fn new(options: &KafkaOptions, directory: PathBuf) -> Result<Self, ServerError> {
-        let listeners = vec![Listener::Plain, Listener::Controller];
+        let mut listeners = vec![Listener::Plain, Listener::Controller];
+        let mut certificates = None;
+        if options.secured {
+            listeners.extend([Listener::Tls, Listener::Sasl]);
+            certificates = Some(Certificates::get()?);
+        }
         let ports = ports::free(listeners.len() * options.brokers)?;
-        Ok(Self { options: options.clone(), directory, listeners, ports })
+        Ok(Self { options: options.clone(), directory, listeners, ports, certificates })
     }
 
-    pub(super) fn heap(&self) -> &str {
-        &self.options.heap
+    pub(super) fn options(&self) -> &KafkaOptions {
+        &self.options
+    }
+
+    /// How the secured listeners are reached, if there are some.
+    pub(super) fn security(&self) -> Option<Security> {
+        let certificates = self.certificates.clone()?;
+        Some(Security::new(self.bootstrap(Listener::Tls), self.bootstrap(Listener::Sasl), certificates))
     }
 
     /// The directory of a node.
@@ -111,6 +132,9 @@ share.coordinator.state.topic.min.isr={in_sync}
             data.display(),
         );
         text += FIXED;
+        if let Some(certificates) = &self.certificates {
+            text += &security::properties(certificates);
+        }
         for (name, value) in &self.options.properties {
             // Java reads a backslash as the beginning of an escape. Of two lines with one name, it takes the last.
             text += &format!("{name}={}\n", value.replace('\\', "\\\\"));

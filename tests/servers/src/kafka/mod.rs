@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod node;
 mod options;
+mod security;
 pub mod tools;
 
 use std::env;
@@ -13,8 +14,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use client::Client;
+pub use client::groups::{Group, GroupOffset, Member};
+pub use client::records::{Isolation, NewRecord, Placed, Producer, ReadRecord};
+pub use client::topics::{Broker, Partition};
 pub use node::Node;
 pub use options::KafkaOptions;
+pub use security::Security;
 
 use crate::error::ServerError;
 use crate::install::{self, Installed};
@@ -34,6 +39,9 @@ pub struct Kafka {
     client: Arc<Client>,
     /// None of them, if the brokers are not ours.
     nodes: Vec<Node>,
+    /// Whether all tests of the process use it.
+    shared: bool,
+    security: Option<Security>,
     installed: Installed,
 }
 
@@ -59,9 +67,16 @@ impl Kafka {
             let installed = install::kafka()?;
             let client = Client::start(&installed, &address, &[])?;
             client.nodes()?;
-            return Ok(Self { bootstrap: address, client: Arc::new(client), nodes: Vec::new(), installed });
+            return Ok(Self {
+                bootstrap: address,
+                client: Arc::new(client),
+                nodes: Vec::new(),
+                shared: true,
+                security: None,
+                installed,
+            });
         }
-        Self::start(KafkaOptions::new())
+        Ok(Self { shared: true, ..Self::start(KafkaOptions::new())? })
     }
 
     /// Starts brokers for the caller alone, on this machine and without containers, whatever `WATERMILL_TEST_KAFKA` says: they may be
@@ -102,7 +117,14 @@ impl Kafka {
             node.introduce(&client);
             node.await_ready(options.brokers)?;
         }
-        Ok(Self { bootstrap, client, nodes, installed: installed.clone() })
+        Ok(Self {
+            bootstrap,
+            client,
+            nodes,
+            shared: false,
+            security: layout.security(),
+            installed: installed.clone(),
+        })
     }
 
     /// The addresses of the brokers, for `bootstrap.servers`: without encryption, and for everyone.
@@ -117,7 +139,33 @@ impl Kafka {
         &self.client
     }
 
-    /// Creates a topic, and returns when every broker knows it. `config` are settings of the topic: `("cleanup.policy", "compact")`.
+    /// Another Java client, at these addresses and with these properties: of another user, for example.
+    ///
+    /// # Errors
+    /// When it cannot be started. It has asked nothing yet: a wrong password is found by the first question.
+    pub fn client_at<N: AsRef<str>, V: AsRef<str>>(
+        &self,
+        bootstrap: &str,
+        properties: &[(N, V)],
+    ) -> Result<Client, ServerError> {
+        let properties: Vec<(&str, &str)> =
+            properties.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+        Client::start(&self.installed, bootstrap, &properties)
+    }
+
+    /// How the listeners with TLS and SASL are reached.
+    ///
+    /// # Errors
+    /// When there are none: [`KafkaOptions::secured`] asks for them.
+    pub fn security(&self) -> Result<&Security, ServerError> {
+        self.security.as_ref().ok_or_else(|| ServerError::Unfit {
+            what: "this Kafka has no listeners with TLS and SASL".to_owned(),
+            remedy: "start brokers of your own by `Kafka::start`, with `KafkaOptions::secured`",
+        })
+    }
+
+    /// Creates a topic, and returns when every broker knows it. With a `replication` of 0 it has as many replicas as the brokers give it by
+    /// default, which is one on each of ours. `config` are settings of the topic: `("cleanup.policy", "compact")`.
     ///
     /// # Errors
     /// When the brokers refuse it.
@@ -131,32 +179,30 @@ impl Kafka {
         self.client.create_topic(name, partitions, replication, config)
     }
 
-    /// Creates a topic whose name begins with `prefix` and is nobody else's, with as many replicas as there are brokers, and returns the
-    /// name.
+    /// Creates a topic whose name begins with `prefix` and is nobody else's, with the brokers' default of replicas, and returns the name.
     ///
     /// # Errors
     /// When the brokers refuse it.
     pub fn fresh_topic(&self, prefix: &str, partitions: u32) -> Result<String, ServerError> {
         let name = unique(prefix);
-        let replication = u32::try_from(self.nodes.len().max(1)).unwrap_or(1);
-        self.create_topic(&name, partitions, replication, &[])?;
+        self.create_topic(&name, partitions, 0, &[])?;
         Ok(name)
     }
 
-    /// The nodes, by index: node 0 has the id 1. None where the brokers are not started here.
+    /// The nodes, by index: node 0 has the id 1. None where they are not the caller's alone, to be killed and stopped.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
-        &self.nodes
+        if self.shared { &[] } else { &self.nodes }
     }
 
     /// A node to be killed, stopped or paused.
     ///
     /// # Errors
-    /// When there is no such node, which is so for each where the broker is not started here.
+    /// When there is no such node, which is so for each of the shared Kafka.
     pub fn node(&self, index: usize) -> Result<&Node, ServerError> {
-        self.nodes.get(index).ok_or_else(|| ServerError::Unfit {
-            what: format!("there is no node {index} that is ours"),
-            remedy: "start brokers of your own by `Kafka::start`, with so many nodes",
+        self.nodes().get(index).ok_or_else(|| ServerError::Unfit {
+            what: format!("there is no node {index} that is the test's own"),
+            remedy: "start brokers of its own by `Kafka::start`, with so many nodes",
         })
     }
 

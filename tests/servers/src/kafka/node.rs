@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::START;
 use super::client::Client;
 use super::config::{Layout, Listener};
+use super::security;
 use crate::error::ServerError;
 use crate::install::{self, Installed};
 use crate::place;
@@ -54,13 +55,22 @@ impl Node {
         place::create(&data)?;
         let file = directory.join("server.properties");
         place::write(&file, &layout.properties(index, &data))?;
-        let options =
-            ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"];
-        let mut command = install::java(layout.heap(), installed.classes.as_ref(), &options);
+        let mut java = vec![
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        ];
+        if !layout.options().benchmarked {
+            // Half of the work until it answers.
+            java.extend(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        }
+        let mut command = install::java(&layout.options().heap, installed.classes.as_ref(), &java);
         command.push("Broker".into());
         command.push(file.into_os_string());
         // The id of the cluster, as it is written: 16 bytes. Ports keep clusters apart.
         command.push("d2F0ZXJtaWxsLXRlc3RzIQ".into());
+        if layout.options().secured {
+            command.extend(["--add-scram".into(), security::scram().into()]);
+        }
         let node = Self {
             id: u32::try_from(index + 1).unwrap_or(u32::MAX),
             address: layout.address(index, Listener::Plain),

@@ -8,6 +8,8 @@ pub struct KafkaOptions {
     pub(super) brokers: usize,
     pub(super) properties: Vec<(String, String)>,
     pub(super) heap: String,
+    pub(super) secured: bool,
+    pub(super) benchmarked: bool,
 }
 
 impl Default for KafkaOptions {
@@ -20,7 +22,13 @@ impl KafkaOptions {
     /// One broker.
     #[must_use]
     pub fn new() -> Self {
-        Self { brokers: 1, properties: Vec::new(), heap: "512m".to_owned() }
+        Self {
+            brokers: 1,
+            properties: Vec::new(),
+            heap: "512m".to_owned(),
+            secured: false,
+            benchmarked: false,
+        }
     }
 
     /// So many brokers: 1, or a cluster of 3, where everything has three replicas and two must have what is acknowledged.
@@ -41,6 +49,21 @@ impl KafkaOptions {
     #[must_use]
     pub fn heap(mut self, heap: &str) -> Self {
         heap.clone_into(&mut self.heap);
+        self
+    }
+
+    /// With two more listeners, one with TLS and one with TLS and SASL: [`Kafka::security`](super::Kafka::security) tells how to reach them.
+    #[must_use]
+    pub fn secured(mut self) -> Self {
+        self.secured = true;
+        self
+    }
+
+    /// For benchmarks: with the compiler and the garbage collector that Java chooses itself. They make brokers faster that run for long, and
+    /// their start twice as slow.
+    #[must_use]
+    pub fn benchmarked(mut self) -> Self {
+        self.benchmarked = true;
         self
     }
 

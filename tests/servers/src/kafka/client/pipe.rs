@@ -1,6 +1,7 @@
 //! Requests to the process of the Java client, and its answers: `java/Helper.java` describes the lines.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -214,6 +215,29 @@ impl Request {
         self.raw(&number.into().to_string())
     }
 
+    pub(super) fn maybe_text(self, text: Option<&str>) -> Self {
+        match text {
+            Some(text) => self.text(text),
+            None => self.raw(NULL),
+        }
+    }
+
+    pub(super) fn maybe_number(self, number: Option<impl Into<i64>>) -> Self {
+        match number {
+            Some(number) => self.number(number),
+            None => self.raw(NULL),
+        }
+    }
+
+    pub(super) fn maybe_bytes(mut self, bytes: Option<&[u8]>) -> Self {
+        let Some(bytes) = bytes else { return self.raw(NULL) };
+        self.line.push('\t');
+        for byte in bytes {
+            let _ = write!(self.line, "{byte:02x}");
+        }
+        self
+    }
+
     pub(super) fn pairs(self, pairs: &[(&str, &str)]) -> Self {
         pairs.iter().fold(self, |request, (name, value)| request.text(name).text(value))
     }
@@ -233,6 +257,23 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// How many fields it has.
+    pub(super) fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Bytes, or nothing for null.
+    pub(super) fn bytes(&self, index: usize) -> Option<Vec<u8>> {
+        let digit = |letter: u8| char::from(letter).to_digit(16).unwrap_or_default() as u8;
+        let field = self.field(index)?.as_bytes();
+        Some(
+            field
+                .chunks(2)
+                .map(|pair| pair.iter().fold(0, |byte, letter| byte << 4 | digit(*letter)))
+                .collect(),
+        )
+    }
+
     fn field(&self, index: usize) -> Option<&str> {
         self.fields.get(index).map(String::as_str).filter(|field| *field != NULL)
     }

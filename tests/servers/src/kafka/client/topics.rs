@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Client, Request};
+use super::{Client, Request, Row};
 use crate::error::ServerError;
 
 /// A broker, as the cluster tells of it.
@@ -51,7 +51,7 @@ impl Client {
     /// When no broker answers.
     pub fn nodes(&self) -> Result<Vec<Broker>, ServerError> {
         let rows = self.pipe.ask(Request::new("nodes"))?;
-        let node = |row: &super::pipe::Row| {
+        let node = |row: &Row| {
             let (host, port) = (row.text(1), row.text(2));
             Ok(Broker { id: row.number(0)?, address: format!("{host}:{port}") })
         };
@@ -66,7 +66,7 @@ impl Client {
         Ok(self.pipe.ask(Request::new("topics"))?.iter().map(|row| row.text(0)).collect())
     }
 
-    /// Creates a topic, and returns when every broker that is up knows it.
+    /// Creates a topic, and returns when every broker that is up knows it. A `replication` of 0 is the brokers' default.
     ///
     /// # Errors
     /// When the brokers refuse it, for example because it is there already (`TopicExistsException`).
@@ -77,6 +77,8 @@ impl Client {
         replication: u32,
         config: &[(&str, &str)],
     ) -> Result<(), ServerError> {
+        // Kafka's own sign for its default.
+        let replication = if replication == 0 { -1 } else { i64::from(replication) };
         let request =
             Request::new("create-topic").text(name).number(partitions).number(replication).pairs(config);
         self.pipe.ask(request).map(drop)
@@ -105,7 +107,7 @@ impl Client {
     pub fn describe_topic(&self, name: &str) -> Result<Vec<Partition>, ServerError> {
         let rows = self.pipe.ask(Request::new("describe-topic").text(name))?;
         let ids = |text: String| text.split(',').filter_map(|id| id.parse().ok()).collect();
-        let partition = |row: &super::pipe::Row| {
+        let partition = |row: &Row| {
             Ok(Partition {
                 number: row.number(0)?,
                 leader: row.maybe(1),
