@@ -1,17 +1,33 @@
-//! Starts a broker, tells of it, and waits to be killed: for the test that servers end with the process that started them.
+//! Finds or starts a broker, tells of it, and waits to be killed: for tests of what happens to servers when their process ends, and of
+//! where the shared one comes from.
+//!
+//! `hold-kafka`, `hold-kafka panic`, `hold-kafka shared`.
 #![allow(clippy::expect_used, clippy::panic)]
 
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use watermill_servers::{Kafka, KafkaOptions};
 
-fn main() {
+fn main() -> ExitCode {
+    let how = std::env::args().nth(1).unwrap_or_default();
+    if how == "shared" {
+        return match Kafka::shared() {
+            Ok(kafka) => {
+                println!("{} {}", kafka.bootstrap(), kafka.client().topics().expect("it answers").join(" "));
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let kafka = Kafka::start(KafkaOptions::new()).expect("a broker starts");
     let node = kafka.node(0).expect("it has a node");
     println!("{} {}", node.process_id().expect("it has a process"), kafka.bootstrap());
-    if std::env::args().nth(1).as_deref() == Some("panic") {
-        panic!("as it was told to");
-    }
+    assert!(how != "panic", "as it was told to");
     thread::sleep(Duration::from_secs(600));
+    ExitCode::SUCCESS
 }

@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod container;
 mod node;
 mod options;
 mod security;
@@ -24,6 +25,7 @@ pub use security::Security;
 use crate::error::ServerError;
 use crate::install::{self, Installed};
 use crate::place;
+use crate::supervise::Supervised;
 use config::Layout;
 
 /// How long a broker may take until it answers. It takes two seconds on a machine that has nothing else to do.
@@ -43,16 +45,22 @@ pub struct Kafka {
     shared: bool,
     security: Option<Security>,
     installed: Installed,
+    /// Ends with this.
+    _container: Option<Supervised>,
 }
 
 impl Kafka {
     /// The broker that all tests of this process share: the first that applies of
     ///
-    /// 1. the one at the address in `WATERMILL_TEST_KAFKA`, which is used as it is;
-    /// 2. one that is started here, of one node, with the defaults of [`KafkaOptions`].
+    /// 1. the one at the address in `WATERMILL_TEST_KAFKA`, which is used as it is: nothing is started, and if it does not answer, that is
+    ///    an error;
+    /// 2. one in a container, if `docker info` succeeds, as the `compose.yaml` of the repository says;
+    /// 3. one that is started here, of one node, with the defaults of [`KafkaOptions`].
     ///
-    /// It lives until the process ends. Tests give their topics and groups names of their own ([`Kafka::fresh_topic`], [`unique`]), and
-    /// do it no harm: for that, [`Kafka::start`] gives them brokers of their own.
+    /// Which it is is told on one line of standard error. It lives until the process ends. Tests give their topics and groups names of their
+    /// own ([`Kafka::fresh_topic`], [`unique`]), and do it no harm: for that, [`Kafka::start`] gives them brokers of their own.
+    ///
+    /// [`Kafka::client`] is Kafka's Java client in each case, so Java and Maven are needed even where the broker is not ours.
     ///
     /// # Errors
     /// When there is no broker. The error says what is missing; it is the same for each caller.
@@ -62,21 +70,47 @@ impl Kafka {
     }
 
     fn find() -> Result<Self, ServerError> {
-        if let Ok(address) = env::var(ADDRESS) {
+        if let Some(address) = env::var_os(ADDRESS).filter(|address| !address.is_empty()) {
+            let address = address.to_string_lossy().into_owned();
             eprintln!("watermill-servers: Kafka at {address}, as {ADDRESS} says");
             let installed = install::kafka()?;
             let client = Client::start(&installed, &address, &[])?;
             client.nodes()?;
-            return Ok(Self {
-                bootstrap: address,
-                client: Arc::new(client),
-                nodes: Vec::new(),
-                shared: true,
-                security: None,
-                installed,
-            });
+            return Ok(Self::of_others(address, client, installed, None));
+        }
+        if container::engine_answers() {
+            match Self::contained() {
+                Ok(kafka) => return Ok(kafka),
+                Err(error) => eprintln!("watermill-servers: Kafka does not start in a container: {error}"),
+            }
         }
         Ok(Self { shared: true, ..Self::start(KafkaOptions::new())? })
+    }
+
+    fn contained() -> Result<Self, ServerError> {
+        let installed = install::kafka()?;
+        let (container, address) = container::start()?;
+        eprintln!("watermill-servers: Kafka at {address}, in a container");
+        let client = Client::start(&installed, &address, &[])?;
+        let container = container::await_ready(container, &client, &address)?;
+        Ok(Self::of_others(address, client, installed, Some(container)))
+    }
+
+    fn of_others(
+        bootstrap: String,
+        client: Client,
+        installed: Installed,
+        container: Option<Supervised>,
+    ) -> Self {
+        Self {
+            bootstrap,
+            client: Arc::new(client),
+            nodes: Vec::new(),
+            shared: true,
+            security: None,
+            installed,
+            _container: container,
+        }
     }
 
     /// Starts brokers for the caller alone, on this machine and without containers, whatever `WATERMILL_TEST_KAFKA` says: they may be
@@ -87,11 +121,6 @@ impl Kafka {
     pub fn start(options: KafkaOptions) -> Result<Self, ServerError> {
         options.check()?;
         let installed = install::kafka()?;
-        eprintln!(
-            "watermill-servers: starting Apache Kafka {} with {} brokers",
-            install::KAFKA,
-            options.brokers
-        );
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -112,6 +141,7 @@ impl Kafka {
             nodes.push(Node::start(&layout, index, installed, &up)?);
         }
         let bootstrap = layout.bootstrap(config::Listener::Plain);
+        eprintln!("watermill-servers: Kafka at {bootstrap}, started here");
         let client = Arc::new(Client::start(installed, &bootstrap, &[])?);
         for node in &mut nodes {
             node.introduce(&client);
@@ -124,6 +154,7 @@ impl Kafka {
             shared: false,
             security: layout.security(),
             installed: installed.clone(),
+            _container: None,
         })
     }
 

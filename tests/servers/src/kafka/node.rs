@@ -195,7 +195,7 @@ impl Node {
         self.end(&["TERM", "CONT"], "stopping")
     }
 
-    /// Halts it by SIGSTOP: its connections stay, but nothing answers. The other nodes take over after six seconds.
+    /// Halts it by SIGSTOP: its connections stay, but nothing answers. The other nodes take over after four seconds.
     ///
     /// # Errors
     /// When the system does not let us.

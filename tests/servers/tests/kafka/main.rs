@@ -3,6 +3,7 @@
 
 mod failures;
 mod groups;
+mod origins;
 mod records;
 mod security;
 mod topics;
