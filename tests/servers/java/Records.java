@@ -7,6 +7,7 @@ import java.util.Properties;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -109,14 +110,19 @@ final class Records {
     /** Reads from where it is told, or from the beginning, to where the ends are now. */
     private void read(Helper.Arguments arguments, Helper.Reply reply) {
         String topic = arguments.text();
-        Properties own = new Properties();
-        own.putAll(properties);
-        own.setProperty("isolation.level", arguments.text());
-        own.setProperty("enable.auto.commit", "false");
+        String isolation = arguments.text();
         Map<TopicPartition, Long> from = new HashMap<>();
         while (arguments.more()) {
             from.put(new TopicPartition(topic, arguments.number()), arguments.wide());
         }
+        read(topic, isolation, from, reply::row);
+    }
+
+    void read(String topic, String isolation, Map<TopicPartition, Long> from, Consumer<Object[]> rows) {
+        Properties own = new Properties();
+        own.putAll(properties);
+        own.setProperty("isolation.level", isolation);
+        own.setProperty("enable.auto.commit", "false");
         try (KafkaConsumer<byte[], byte[]> consumer =
                 new KafkaConsumer<>(own, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             List<TopicPartition> partitions = from.isEmpty()
@@ -137,7 +143,7 @@ final class Records {
                     some = true;
                     // Those that came after the question was asked are another answer's.
                     if (record.offset() < ends.get(new TopicPartition(topic, record.partition()))) {
-                        row(record, reply);
+                        rows.accept(fields(record));
                     }
                 }
                 if (some) {
@@ -149,7 +155,7 @@ final class Records {
         }
     }
 
-    private static void row(ConsumerRecord<byte[], byte[]> record, Helper.Reply reply) {
+    private static Object[] fields(ConsumerRecord<byte[], byte[]> record) {
         List<Object> fields = new ArrayList<>();
         fields.add(record.partition());
         fields.add(record.offset());
@@ -160,6 +166,6 @@ final class Records {
             fields.add(header.key());
             fields.add(header.value());
         }
-        reply.row(fields.toArray());
+        return fields.toArray();
     }
 }

@@ -19,13 +19,14 @@ pub(crate) fn program(name: &str) -> PathBuf {
     }
 }
 
-/// Makes sure that there is a JDK that is new enough: one that runs programs, and compiles them.
-pub(crate) fn check(wanted: &'static str) -> Result<(), ServerError> {
-    static CHECKED: OnceLock<Result<(), ServerError>> = OnceLock::new();
+/// Makes sure that there is a JDK that is new enough, one that runs programs and compiles them, and returns what it says of itself.
+pub(crate) fn check(wanted: &'static str) -> Result<String, ServerError> {
+    static CHECKED: OnceLock<Result<String, ServerError>> = OnceLock::new();
     CHECKED.get_or_init(|| look(wanted)).clone()
 }
 
-fn look(wanted: &'static str) -> Result<(), ServerError> {
+fn look(wanted: &'static str) -> Result<String, ServerError> {
+    let mut all = String::new();
     let missing = |what, found| ServerError::Missing { wanted, what, found, remedy: REMEDY };
     for (name, what) in
         [("java", "Java 17 or later (`java`)"), ("javac", "a JDK of Java 17 or later (`javac`)")]
@@ -40,12 +41,12 @@ fn look(wanted: &'static str) -> Result<(), ServerError> {
             Err(error) => return Err(missing(what, format!("`{name}` cannot be run ({error})"))),
         };
         match version(&said) {
-            Some(version) if version >= NEEDED => {}
+            Some(version) if version >= NEEDED => all += &said,
             Some(version) => return Err(missing(what, format!("`{name}` is of version {version}"))),
             None => return Err(missing(what, format!("`{name} -version` says {:?}", said.trim()))),
         }
     }
-    Ok(())
+    Ok(all)
 }
 
 /// The major version in `openjdk version "17.0.15" 2025-04-15` or `javac 21`. That of Java 8 is told as 1.8, which is too old as well.

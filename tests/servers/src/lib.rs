@@ -14,7 +14,7 @@
 //! the process that started it, also when that is killed by `kill -9` (see `src/supervise.rs`), and its data is removed then.
 //!
 //! Another kind of server is a module of its own beside [`kafka`], on the same footing: `src/place.rs` (directories and locks),
-//! `src/ports.rs`, `src/supervise.rs`, and for those written in Java `src/install.rs`.
+//! `src/ports.rs`, `src/supervise.rs`, and for those written in Java `src/java.rs` and `src/install.rs`.
 
 mod error;
 mod install;
@@ -25,5 +25,4 @@ mod ports;
 mod supervise;
 
 pub use error::ServerError;
-pub use install::kafka_streams;
 pub use kafka::{Kafka, KafkaOptions};

@@ -74,6 +74,11 @@ pub(crate) fn fresh_directory(name: &str) -> Result<PathBuf, ServerError> {
     }
 }
 
+/// Removes a directory with all that is in it. What cannot be removed stays, until the target directory is removed.
+pub(crate) fn remove(directory: &Path) {
+    let _ = fs::remove_dir_all(directory);
+}
+
 /// A directory that is made once and then used by all later runs: that of this name, made from this. The mark is written last, so that what
 /// was cut off, or was made from something else, is made anew.
 pub(crate) fn once(
@@ -90,7 +95,7 @@ pub(crate) fn once(
     let _lock = Lock::take(name)?;
     // Another process may have made it while this one waited.
     if !is_there() {
-        let _ = fs::remove_dir_all(&directory);
+        remove(&directory);
         create(&directory)?;
         make(&directory)?;
         write(&mark, made_from)?;

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{ServerError, last_lines};
+use crate::place;
 
 /// What the shell does. The server holds the shell's output open, as number 3, for as long as it lives: so we see its end at once. Nobody
 /// waits for the server before the last line but one, so until then its number belongs to no other process.
@@ -39,6 +40,7 @@ exit "$status"
 "#;
 
 /// What to start.
+#[derive(Debug, Clone)]
 pub(crate) struct Launch {
     /// What errors call it.
     pub(crate) name: String,
@@ -62,6 +64,7 @@ pub(crate) struct Supervised {
     /// Closed to end the server.
     pipe: Option<ChildStdin>,
     gone: Arc<Gone>,
+    remove: Option<PathBuf>,
 }
 
 /// Whether the server has ended.
@@ -77,12 +80,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Supervised {
     /// Starts a server. That it is there does not mean that it answers.
-    pub(crate) fn start(launch: Launch) -> Result<Self, ServerError> {
-        let Launch { name, command, log, remove, after } = launch;
+    pub(crate) fn start(launch: &Launch) -> Result<Self, ServerError> {
+        let Launch { name, command, log, remove, after } = launch.clone();
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "watermill-servers"])
             .arg(&log)
-            .arg(remove.unwrap_or_default())
+            .arg(remove.clone().unwrap_or_default())
             .arg(after.unwrap_or_default())
             .args(command)
             .stdin(Stdio::piped())
@@ -99,7 +102,7 @@ impl Supervised {
             let gone = Arc::new(Gone::default());
             if let Ok(server) = number.trim().parse() {
                 watch(output, Arc::clone(&gone));
-                return Ok(Self { name, log, server, shell, pipe, gone });
+                return Ok(Self { name, log, server, shell, pipe, gone, remove });
             }
         }
         Err(ServerError::Program {
@@ -145,9 +148,10 @@ impl Supervised {
         *gone
     }
 
-    /// Kills the server, if it is still there, and keeps its data. Returns how it ended.
-    pub(crate) fn end(mut self) -> String {
-        self.close(true)
+    /// Kills the server, if it is still there, and keeps its data, for the next one that has taken it over.
+    pub(crate) fn release(mut self) {
+        self.close(true);
+        self.remove = None;
     }
 
     fn close(&mut self, keep: bool) -> String {
@@ -178,10 +182,10 @@ impl Supervised {
         read_lossy(&self.log)
     }
 
-    /// The error of a server that ended by itself.
-    pub(crate) fn ended(self, doing: &'static str) -> ServerError {
-        let (server, log) = (self.name.clone(), self.last_log());
-        ServerError::Ended { server, doing, status: self.end(), log }
+    /// The error of a server that ended by itself. Its data stays until this is dropped: it may be started again.
+    pub(crate) fn ended(&mut self, doing: &'static str) -> ServerError {
+        let status = self.close(true);
+        ServerError::Ended { server: self.name.clone(), doing, status, log: self.last_log() }
     }
 
     /// The error of a server that takes too long.
@@ -194,6 +198,10 @@ impl Drop for Supervised {
     fn drop(&mut self) {
         if self.pipe.is_some() {
             self.close(false);
+        } else if let Some(directory) = &self.remove {
+            // The shell is gone already.
+            place::remove(directory);
+            let _ = directory.parent().map(fs::remove_dir);
         }
     }
 }

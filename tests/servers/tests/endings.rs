@@ -74,3 +74,13 @@ fn a_broker_ends_with_a_process_that_is_killed() {
 fn a_broker_ends_with_a_process_that_panics() {
     assert_all_ends(&mut hold(&["panic"]));
 }
+
+#[test]
+fn a_broker_that_cannot_start_leaves_nothing() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hold-kafka"));
+    let child = command.arg("wrong").stderr(Stdio::piped()).spawn().unwrap();
+    let process = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("log.retention.ms"), "{output:?}");
+    assert_soon("its data is still there", || data_of(process).is_empty());
+}

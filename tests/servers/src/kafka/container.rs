@@ -44,7 +44,7 @@ pub(super) fn start() -> Result<(Supervised, String), ServerError> {
         // The container is no child of ours: the engine has to be asked.
         after: Some(format!("docker compose --project-name {project} down --volumes --timeout 0")),
     };
-    Ok((Supervised::start(launch)?, format!("127.0.0.1:{port}")))
+    Ok((Supervised::start(&launch)?, format!("127.0.0.1:{port}")))
 }
 
 fn command(compose: &Path, project: &str, port: u16) -> Vec<OsString> {
@@ -62,7 +62,7 @@ fn command(compose: &Path, project: &str, port: u16) -> Vec<OsString> {
 
 /// Waits until the broker answers.
 pub(super) fn await_ready(
-    container: Supervised,
+    mut container: Supervised,
     client: &Client,
     address: &str,
 ) -> Result<Supervised, ServerError> {

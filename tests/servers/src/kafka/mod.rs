@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod container;
+mod installed;
 mod node;
 mod options;
 mod security;
@@ -18,15 +19,19 @@ pub use client::Client;
 pub use client::groups::{Group, GroupOffset, Member};
 pub use client::records::{Isolation, NewRecord, Placed, Producer, ReadRecord};
 pub use client::topics::{Broker, Partition};
+pub use installed::streams_libraries;
 pub use node::Node;
 pub use options::KafkaOptions;
 pub use security::Security;
 
 use crate::error::ServerError;
-use crate::install::{self, Installed};
 use crate::place;
 use crate::supervise::Supervised;
 use config::Layout;
+use installed::Installed;
+
+/// The id of each cluster, as it is written: 16 bytes. Ports keep clusters apart.
+const CLUSTER: &str = "d2F0ZXJtaWxsLXRlc3RzIQ";
 
 /// How long a broker may take until it answers. It takes two seconds on a machine that has nothing else to do.
 const START: Duration = Duration::from_secs(90);
@@ -73,7 +78,7 @@ impl Kafka {
         if let Some(address) = env::var_os(ADDRESS).filter(|address| !address.is_empty()) {
             let address = address.to_string_lossy().into_owned();
             eprintln!("watermill-servers: Kafka at {address}, as {ADDRESS} says");
-            let installed = install::kafka()?;
+            let installed = Installed::get()?;
             let client = Client::start(&installed, &address, &[])?;
             client.nodes()?;
             return Ok(Self::of_others(address, client, installed, None));
@@ -88,7 +93,7 @@ impl Kafka {
     }
 
     fn contained() -> Result<Self, ServerError> {
-        let installed = install::kafka()?;
+        let installed = Installed::get()?;
         let (container, address) = container::start()?;
         eprintln!("watermill-servers: Kafka at {address}, in a container");
         let client = Client::start(&installed, &address, &[])?;
@@ -120,7 +125,7 @@ impl Kafka {
     /// When Java or Maven is missing, the libraries cannot be fetched, or a broker does not start.
     pub fn start(options: KafkaOptions) -> Result<Self, ServerError> {
         options.check()?;
-        let installed = install::kafka()?;
+        let installed = Installed::get()?;
         let mut attempts = 0;
         loop {
             attempts += 1;

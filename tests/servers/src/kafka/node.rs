@@ -1,17 +1,16 @@
 //! One broker: killed, stopped, paused and started again, at the same address and with the same data.
 
-use std::path::PathBuf;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::START;
 use super::client::Client;
 use super::config::{Layout, Listener};
-use super::security;
+use super::installed::{Installed, Pace};
+use super::{CLUSTER, START, security};
 use crate::error::ServerError;
-use crate::install::{self, Installed};
 use crate::place;
 use crate::supervise::{Launch, Supervised};
 
@@ -26,8 +25,7 @@ const STOP: Duration = Duration::from_secs(60);
 pub struct Node {
     id: u32,
     address: String,
-    directory: PathBuf,
-    command: Vec<std::ffi::OsString>,
+    launch: Launch,
     state: Mutex<State>,
     /// How many nodes of the cluster are up.
     up: Arc<AtomicUsize>,
@@ -36,8 +34,8 @@ pub struct Node {
 
 #[derive(Debug)]
 struct State {
-    /// The process, or what is left of it. Absent only when a start has failed.
-    process: Option<Supervised>,
+    /// The process, or what is left of it.
+    process: Supervised,
     /// Whether it counts as up.
     up: bool,
 }
@@ -55,48 +53,30 @@ impl Node {
         place::create(&data)?;
         let file = directory.join("server.properties");
         place::write(&file, &layout.properties(index, &data))?;
-        let mut java = vec![
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            "-Dorg.slf4j.simpleLogger.showDateTime=true",
-        ];
-        if !layout.options().benchmarked {
-            // Half of the work until it answers.
-            java.extend(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
-        }
-        let mut command = install::java(&layout.options().heap, installed.classes.as_ref(), &java);
+        let pace = if layout.options().benchmarked { Pace::Long } else { Pace::Soon };
+        let mut command = installed.java(&layout.options().heap, pace, "warn");
         command.push("Broker".into());
         command.push(file.into_os_string());
-        // The id of the cluster, as it is written: 16 bytes. Ports keep clusters apart.
-        command.push("d2F0ZXJtaWxsLXRlc3RzIQ".into());
+        command.push(CLUSTER.into());
         if layout.options().secured {
             command.extend(["--add-scram".into(), security::scram().into()]);
         }
-        let node = Self {
-            id: u32::try_from(index + 1).unwrap_or(u32::MAX),
-            address: layout.address(index, Listener::Plain),
-            directory,
+        let id = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        let address = layout.address(index, Listener::Plain);
+        let launch = Launch {
+            name: format!("Kafka's node {id} at {address}"),
             command,
-            state: Mutex::new(State { process: None, up: false }),
-            up: Arc::clone(up),
-            client: None,
+            log: directory.join("server.log"),
+            remove: Some(directory),
+            after: None,
         };
-        node.state().process = Some(node.launch()?);
-        Ok(node)
+        let state = Mutex::new(State { process: Supervised::start(&launch)?, up: false });
+        Ok(Self { id, address, launch, state, up: Arc::clone(up), client: None })
     }
 
     /// Tells the node by which client it is asked whether it is ready.
     pub(super) fn introduce(&mut self, client: &Arc<Client>) {
         self.client = Some(Arc::clone(client));
-    }
-
-    fn launch(&self) -> Result<Supervised, ServerError> {
-        Supervised::start(Launch {
-            name: format!("Kafka's node {} at {}", self.id, self.address),
-            command: self.command.clone(),
-            log: self.directory.join("server.log"),
-            remove: Some(self.directory.clone()),
-            after: None,
-        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -115,28 +95,16 @@ impl Node {
         let since = Instant::now();
         loop {
             let answers = client.is_ready(&self.address, self.id, nodes, Duration::from_secs(2))?;
-            let Some(process) = state.process.take() else {
-                return Err(self.absent());
-            };
-            if process.is_gone() {
-                return Err(process.ended(DOING));
+            if state.process.is_gone() {
+                return Err(state.process.ended(DOING));
             }
             if answers {
-                state.process = Some(process);
                 self.count(state, true);
                 return Ok(());
             }
             if since.elapsed() > START {
-                return Err(process.slow(DOING, START));
+                return Err(state.process.slow(DOING, START));
             }
-            state.process = Some(process);
-        }
-    }
-
-    fn absent(&self) -> ServerError {
-        ServerError::Unfit {
-            what: format!("Kafka's node {} could not be started before", self.id),
-            remedy: "look at the error of that start",
         }
     }
 
@@ -163,20 +131,20 @@ impl Node {
 
     /// The number of its process, the last one if it has ended.
     #[must_use]
-    pub fn process_id(&self) -> Option<u32> {
-        self.state().process.as_ref().map(Supervised::id)
+    pub fn process_id(&self) -> u32 {
+        self.state().process.id()
     }
 
     /// Whether its process is there.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.state().process.as_ref().is_some_and(|process| !process.is_gone())
+        !self.state().process.is_gone()
     }
 
     /// What it has written to its log: warnings and errors, over all its starts.
     #[must_use]
     pub fn log(&self) -> String {
-        self.state().process.as_ref().map(Supervised::log).unwrap_or_default()
+        self.state().process.log()
     }
 
     /// Kills it by SIGKILL, and returns when it is gone.
@@ -213,22 +181,18 @@ impl Node {
 
     fn signal(&self, signals: &[&str], up: bool) -> Result<(), ServerError> {
         let mut state = self.state();
-        let process = state.process.as_ref().ok_or_else(|| self.absent())?;
         for signal in signals {
-            process.signal(signal)?;
+            state.process.signal(signal)?;
         }
-        let up = up && !process.is_gone();
+        let up = up && !state.process.is_gone();
         self.count(&mut state, up);
         Ok(())
     }
 
     fn end(&self, signals: &[&str], doing: &str) -> Result<(), ServerError> {
         self.signal(signals, false)?;
-        let state = self.state();
-        match &state.process {
-            Some(process) if !process.wait(STOP) => Err(process.slow(doing, STOP)),
-            _ => Ok(()),
-        }
+        let process = &self.state().process;
+        if process.wait(STOP) { Ok(()) } else { Err(process.slow(doing, STOP)) }
     }
 
     /// Starts it again at the same address and with the same data, and returns when it answers and knows all nodes that are up. One that is
@@ -245,10 +209,8 @@ impl Node {
         loop {
             attempts += 1;
             // The new one before the old one is let go: there is no moment in which nobody would remove the data.
-            let new = self.launch()?;
-            if let Some(old) = state.process.replace(new) {
-                old.end();
-            }
+            let new = Supervised::start(&self.launch)?;
+            mem::replace(&mut state.process, new).release();
             let nodes = self.up.load(Ordering::Relaxed) + 1;
             match self.ready(&mut state, nodes) {
                 Err(ServerError::Ended { log, .. }) if log.contains(TAKEN) && attempts < 5 => {

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::Kafka;
+use super::installed::Pace;
 use crate::error::ServerError;
 use crate::install;
 
@@ -28,9 +29,7 @@ impl Kafka {
     /// The same as a command that is not run yet: for a tool that reads its input, or is to be killed.
     #[must_use]
     pub fn command(&self, class: &str, arguments: &[&str]) -> Command {
-        let options =
-            ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"];
-        let words = install::java("128m", self.installed.libraries.as_ref(), &options);
+        let words = self.installed.java("128m", Pace::Soon, "error");
         let mut command = Command::new(words.first().cloned().unwrap_or_default());
         command
             .args(words.iter().skip(1))

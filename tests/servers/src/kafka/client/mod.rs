@@ -11,7 +11,7 @@ pub(super) mod topics;
 use std::sync::{Mutex, atomic::AtomicU64};
 
 use crate::error::ServerError;
-use crate::install::Installed;
+use crate::kafka::installed::Installed;
 use pipe::{Pipe, Request, Row};
 
 /// A Java client of a cluster. It can be asked from many threads at a time.

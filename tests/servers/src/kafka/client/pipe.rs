@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::error::{ServerError, last_lines};
-use crate::install::{self, Installed};
+use crate::kafka::installed::{Installed, Pace};
 
 /// The client has limits of its own, which are shorter.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -50,13 +50,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Pipe {
     pub(super) fn start(installed: &Installed, properties: Vec<String>) -> Result<Self, ServerError> {
-        let options = [
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-Xshare:auto",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
-        ];
-        let line = install::java("128m", installed.classes.as_ref(), &options);
+        let line = installed.java("128m", Pace::Soon, "error");
         let mut words = line.into_iter();
         // It ends with its input, so it needs nobody who watches over it. In a group of its own, it is not there after the servers it asks.
         let mut process = Command::new(words.next().unwrap_or_default())
