@@ -1,7 +1,8 @@
 //! Servers written in Java, fetched by Maven: once, and whole.
 
+use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 
 use crate::error::{ServerError, last_lines};
 use crate::place;
@@ -10,8 +11,10 @@ use crate::place;
 pub(crate) fn fetch(name: &str, libraries: &[String]) -> Result<PathBuf, ServerError> {
     let pom = pom(libraries);
     let directory = place::once(name, &pom, |directory| {
-        eprintln!("watermill-servers: fetching {} into {}, once", name, directory.display());
+        place::tell(&format!("fetching {} into {}, once", name, directory.display()));
         place::write(&directory.join("pom.xml"), &pom)?;
+        // If this process is killed, Maven goes on for a while: it must not write where another one does.
+        let partial = format!("libs-{}", process::id());
         let mut maven = Command::new("mvn");
         maven
             .args([
@@ -19,7 +22,7 @@ pub(crate) fn fetch(name: &str, libraries: &[String]) -> Result<PathBuf, ServerE
                 "-B",
                 "dependency:copy-dependencies",
                 "-DincludeScope=runtime",
-                "-DoutputDirectory=libs",
+                &format!("-DoutputDirectory={partial}"),
             ])
             .current_dir(directory);
         match run(maven, &format!("Maven, fetching {name},")) {
@@ -32,7 +35,9 @@ pub(crate) fn fetch(name: &str, libraries: &[String]) -> Result<PathBuf, ServerE
             Err(ServerError::Program { program, status, output, .. }) => {
                 Err(ServerError::Program { program, status, hint: ": it needs the network, once", output })
             }
-            other => other.map(drop),
+            Err(other) => Err(other),
+            Ok(_) => fs::rename(directory.join(partial), directory.join("libs"))
+                .map_err(ServerError::io(format!("name {}", directory.display()))),
         }
     })?;
     Ok(directory.join("libs"))

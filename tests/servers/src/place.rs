@@ -2,11 +2,17 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::ServerError;
+
+/// Tells something to whoever runs the tests: also of a test that passes, whose `eprintln!` would be kept from them.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "watermill-servers: {line}");
+}
 
 /// The top of the repository.
 pub(crate) fn workspace() -> PathBuf {
@@ -68,7 +74,7 @@ pub(crate) fn fresh_directory(name: &str) -> Result<PathBuf, ServerError> {
         match fs::create_dir(&directory) {
             Ok(()) => return Ok(directory),
             // Left by a process of the same number, long ago.
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(ServerError::io(format!("create {}", directory.display()))(error)),
         }
     }

@@ -80,7 +80,7 @@ impl Installed {
             classes.push(programs(directory));
             // Everything works without the archive: a virtual machine that cannot write it is no reason to fail.
             if let Err(error) = train(&Self { classes, archive: None }, &archive(directory)) {
-                eprintln!("watermill-servers: brokers will start slowly: {error}");
+                place::tell(&format!("brokers will start slowly: {error}"));
             }
             Ok(())
         })?;

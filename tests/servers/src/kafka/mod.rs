@@ -77,7 +77,7 @@ impl Kafka {
     fn find() -> Result<Self, ServerError> {
         if let Some(address) = env::var_os(ADDRESS).filter(|address| !address.is_empty()) {
             let address = address.to_string_lossy().into_owned();
-            eprintln!("watermill-servers: Kafka at {address}, as {ADDRESS} says");
+            place::tell(&format!("Kafka at {address}, as {ADDRESS} says"));
             let installed = Installed::get()?;
             let client = Client::start(&installed, &address, &[])?;
             client.nodes()?;
@@ -86,16 +86,18 @@ impl Kafka {
         if container::engine_answers() {
             match Self::contained() {
                 Ok(kafka) => return Ok(kafka),
-                Err(error) => eprintln!("watermill-servers: Kafka does not start in a container: {error}"),
+                Err(error) => place::tell(&format!("Kafka does not start in a container: {error}")),
             }
         }
-        Ok(Self { shared: true, ..Self::start(KafkaOptions::new())? })
+        let kafka = Self::start(KafkaOptions::new())?;
+        place::tell(&format!("Kafka at {}, started here", kafka.bootstrap));
+        Ok(Self { shared: true, ..kafka })
     }
 
     fn contained() -> Result<Self, ServerError> {
         let installed = Installed::get()?;
         let (container, address) = container::start()?;
-        eprintln!("watermill-servers: Kafka at {address}, in a container");
+        place::tell(&format!("Kafka at {address}, in a container"));
         let client = Client::start(&installed, &address, &[])?;
         let container = container::await_ready(container, &client, &address)?;
         Ok(Self::of_others(address, client, installed, Some(container)))
@@ -146,7 +148,6 @@ impl Kafka {
             nodes.push(Node::start(&layout, index, installed, &up)?);
         }
         let bootstrap = layout.bootstrap(config::Listener::Plain);
-        eprintln!("watermill-servers: Kafka at {bootstrap}, started here");
         let client = Arc::new(Client::start(installed, &bootstrap, &[])?);
         for node in &mut nodes {
             node.introduce(&client);
