@@ -1,0 +1,103 @@
+//! What the tests share: records, topics filled with them, and what is read back.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde::{Deserialize, Serialize};
+use watermill_core::prelude::*;
+use watermill_derive::StreamRecord;
+use watermill_kafka::KafkaBroker;
+use watermill_servers::kafka::{Isolation, Kafka, NewRecord, ReadRecord};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, StreamRecord)]
+#[watermill(crate = watermill_core)]
+pub struct Here {
+    pub time: i64,
+    pub x: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, StreamRecord)]
+#[watermill(crate = watermill_core)]
+pub struct Next {
+    pub time: i64,
+    pub x: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, StreamRecord)]
+#[watermill(crate = watermill_core)]
+pub struct Speed {
+    pub from: i64,
+    pub to: i64,
+    pub speed: f64,
+}
+
+pub fn speed(here: &Here, next: &Joined<Here, Next>) -> Speed {
+    let there = &next[here][0];
+    Speed { from: here.time, to: there.time, speed: (there.x - here.x) / (there.time - here.time) as f64 }
+}
+
+/// Each record is joined to the one ten later.
+pub fn speeds() -> Mill<Here> {
+    Mill::new(speed).join(JoinWith::new(Here::fields().time + 10, Next::fields().time))
+}
+
+/// The record of `time` in `partition`.
+pub fn here(time: i64, partition: u32) -> Here {
+    Here { time, x: (time * time % 1009) as f64 + f64::from(partition) }
+}
+
+/// What comes of `count` records in `partition`.
+pub fn expected(count: i64, partition: u32) -> Vec<Speed> {
+    (0..count - 10)
+        .map(|time| {
+            let (at, next) = (here(time, partition), here(time + 10, partition));
+            Speed { from: time, to: time + 10, speed: (next.x - at.x) / 10.0 }
+        })
+        .collect()
+}
+
+/// Writes the records `times` to every partition of `topic`.
+pub fn fill(kafka: &Kafka, topic: &str, partitions: u32, times: std::ops::Range<i64>) {
+    let records: Vec<NewRecord> = (0..partitions)
+        .flat_map(|partition| times.clone().map(move |time| (partition, here(time, partition))))
+        .map(|(partition, record)| {
+            NewRecord::new(topic).partition(partition).value(serde_json::to_vec(&record).unwrap())
+        })
+        .collect();
+    kafka.client().produce(&records).unwrap();
+}
+
+/// Ends every partition of `topic`.
+pub fn end(kafka: &Kafka, topic: &str, partitions: u32) {
+    let marks: Vec<NewRecord> = (0..partitions)
+        .map(|partition| NewRecord::new(topic).partition(partition).value(&b"{\"eos__\": true}"[..]))
+        .collect();
+    kafka.client().produce(&marks).unwrap();
+}
+
+/// What committed readers see in a topic, by partition: the records, and how many marks.
+pub fn results(kafka: &Kafka, topic: &str, partitions: u32) -> Vec<(Vec<Speed>, usize)> {
+    let read = kafka.client().read(topic, Isolation::ReadCommitted).unwrap();
+    let of = |partition: u32| {
+        let mine: Vec<&ReadRecord> = read.iter().filter(|record| record.partition == partition).collect();
+        let is_mark = |record: &&&ReadRecord| record.value.as_deref().is_some_and(|value| value.starts_with(b"{\"eos__\""));
+        let marks = mine.iter().filter(is_mark).count();
+        let records = mine
+            .iter()
+            .filter(|record| !is_mark(record))
+            .map(|record| serde_json::from_slice(record.value.as_deref().unwrap()).unwrap())
+            .collect();
+        (records, marks)
+    };
+    (0..partitions).map(of).collect()
+}
+
+/// Reads `from` at two places, and writes `to`.
+pub fn broker(kafka: &Kafka, application: &str, from: &str, to: &str) -> KafkaBroker {
+    KafkaBroker::new(kafka.bootstrap(), application).read::<Here>(from).read::<Next>(from).write::<Speed>(to)
+}
+
+/// Tells what happens, where `RUST_LOG` asks for it.
+pub fn logged() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
