@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use followed::{EOS, Trial, line, stop, told, until};
 use watermill_core::MillHandle;
+use watermill_json_file::Follow;
 
 #[test]
 fn renamed_and_made_anew() {
@@ -123,6 +124,76 @@ fn copied_and_cut() {
         trial.until_copied(0..number);
     }
     stop(run);
+}
+
+/// Of a file no more than the beginning of its first line was read when it is copied and cut, and what comes then begins alike.
+#[test]
+fn cut_in_its_first_line() {
+    for (alive, renamed) in [(true, false), (false, false), (true, true), (false, true)] {
+        for copies in 1..4 {
+            let mut trial = Trial::new();
+            // Nobody looks before it is over.
+            trial.follow = Follow::new().every(Duration::from_millis(if alive { 500 } else { 1 }));
+            // Older ones begin so, too.
+            trial.put("log.1", &line(18));
+            trial.put("log.2", &line(17));
+            trial.put("log", &line(10)[..6]);
+            let waiting = || {
+                let run = trial.start();
+                let state = || fs::read_to_string(trial.at(".out.ndjson.state")).unwrap_or_default();
+                until("a commit that knows of it", || state().contains("\"seen\":{\"length\":6"));
+                run
+            };
+            let mut run = Some(waiting());
+            if !alive {
+                run.take().map(stop);
+                stop(waiting());
+            }
+            trial.put("log", &line(10)[6..]);
+            let mut number = 11;
+            for _ in 0..copies {
+                trial.rotate();
+                trial.copy_and_cut("log.1");
+                trial.put("log", &line(number));
+                number += 1;
+            }
+            if renamed {
+                trial.rotate();
+                trial.rename("log", "log.1");
+                trial.put("log", &line(number));
+                number += 1;
+            }
+            let run = run.unwrap_or_else(|| trial.start());
+            trial.until_copied(10..number);
+            trial.put("log", &line(number));
+            trial.until_copied(10..number + 1);
+            stop(run);
+        }
+    }
+}
+
+/// What is copied beside a file that goes on growing is no reason to leave it.
+#[test]
+fn copied_and_not_cut() {
+    for alive in [true, false] {
+        let trial = Trial::new();
+        trial.put("log", &line(10)[..6]);
+        let run = trial.start();
+        until("waiting", || run.watch().waiting_for.is_some());
+        let run = if alive {
+            Some(run)
+        } else {
+            stop(run);
+            None
+        };
+        fs::copy(trial.at("log"), trial.at("log.1")).unwrap();
+        trial.put("log", &format!("{}{}", &line(10)[6..], line(11)));
+        fs::copy(trial.at("log"), trial.at("log.2")).unwrap();
+        trial.put("log", &line(12));
+        let run = run.unwrap_or_else(|| trial.start());
+        trial.until_copied(10..13);
+        stop(run);
+    }
 }
 
 #[test]
