@@ -45,7 +45,7 @@ impl FollowedInput {
 
     /// Finds where an earlier run had stopped; false when that is not there any more.
     pub(crate) fn take_up(&self, state: &InputState) -> Result<bool, BrokerError> {
-        let found = self.followed.take_up(&state.position, state.seen, state.followed)?;
+        let found = self.followed.take_up(&state.position, state.seen, state.followed.clone())?;
         Ok(found.map(|found| *self.committed() = found).is_some())
     }
 

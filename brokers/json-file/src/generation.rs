@@ -9,12 +9,15 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use memchr::memchr;
 use watermill_core::broker::{Origin, Position};
 use watermill_core::error::BrokerError;
 
 use crate::failure::path_failure;
 use crate::follow::Follow;
-use crate::rotation::{Beside, FileId, Known, NextFile, find, first_of, is_deleted, next_of};
+use crate::rotation::{
+    Beside, FileId, Known, NextFile, find, find_copy, find_unnoticed_copy, first_of, is_deleted, next_of,
+};
 use crate::state_file::{FollowedState, Seen};
 use crate::watcher::Watcher;
 
@@ -49,8 +52,8 @@ pub(crate) struct Generation {
 pub(crate) struct GrowingText {
     file: File,
     known: Known,
-    /// What stood beside it when it was new.
-    before: Beside,
+    /// What stood beside it when it was new, where that is known.
+    before: Option<Beside>,
     /// It was cut, and what was not read is gone.
     lost: bool,
 }
@@ -124,34 +127,30 @@ impl Followed {
             // No file was there yet.
             return Ok((position.next == 0).then(|| self.root()));
         };
-        if state.is_some_and(|state| state.gone && state.file.is_none()) {
+        let FollowedState { file: id, gone, before } = state.unwrap_or_default();
+        if gone && id.is_none() {
             return Ok(Some(self.generation(number, None)));
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // Several streams of one run speak of the same files.
         let same = known.iter().filter_map(Weak::upgrade).find(|other| other.number == number);
         if let Some(same) = same {
-            let fits = same.text().is_none_or(|mut text| {
-                let fits = seen.difference_of(&text.file).is_ok_and(|difference| difference.is_none());
-                if fits && seen.length > text.known.seen.length {
-                    text.known.seen = seen;
-                }
-                fits
-            });
+            let fits = same.is_known_by(seen).map_err(|cause| self.failed(cause))?;
             return Ok(Some(same).filter(|_| fits));
         }
-        let wanted = Known { id: state.and_then(|state| state.file), seen };
-        let long_enough = |file: &File| file.metadata().is_ok_and(|meta| meta.len() >= position.next);
-        let before = Beside::default();
-        let found = find(&self.path, &wanted, &before).filter(long_enough).or_else(|| {
+        let wanted = Known { id, seen, vague: position.next == 0 && before.is_some() };
+        let beside = before.clone().unwrap_or_default();
+        // How long a file is now is not to be asked after it was found to fit: it may be cut in between.
+        let found = if seen.length < position.next { None } else { find(&self.path, &wanted, &beside) };
+        let found = found.or_else(|| {
             // Nothing of it was finished: it may have been mended, or begun anew.
             let any = Known { seen: Seen::default(), ..wanted };
-            if position.next == 0 { find(&self.path, &any, &before) } else { None }
+            if position.next == 0 { find(&self.path, &any, &beside) } else { None }
         });
         let text = match found {
-            Some(file) => GrowingText::of(file, Seen::default()).map_err(|cause| self.failed(cause))?,
+            Some(file) => GrowingText::of(file, seen).map_err(|cause| self.failed(cause))?,
             // All of it was read, and it could not be found by anybody any more.
-            None if state.is_some_and(|state| state.gone) => {
+            None if gone => {
                 return Ok(Some(self.generation(number, None)));
             }
             None if self.options.accept_gaps => {
@@ -165,8 +164,11 @@ impl Followed {
             }
             None => return Ok(None),
         };
-        let found =
-            self.generation(number, Some(GrowingText { known: Known { seen, ..text.known }, ..text }));
+        // A copy that it was found by is no more than that: nobody will cut it.
+        let same = text.known.id == id;
+        let known_by = Known { vague: wanted.vague && same, ..text.known };
+        let before = before.filter(|_| same);
+        let found = self.generation(number, Some(GrowingText { known: known_by, before, ..text }));
         known.push(Arc::downgrade(&found));
         known.sort_by_key(|other| other.upgrade().map_or(0, |other| other.number));
         self.watch(&found);
@@ -185,7 +187,11 @@ impl Followed {
 impl GrowingText {
     fn of(file: File, seen: Seen) -> io::Result<Self> {
         let id = FileId::of(&file.metadata()?);
-        Ok(Self { file, known: Known { id, seen }, before: Beside::default(), lost: false })
+        Ok(Self { file, known: Known { id, seen, vague: false }, before: None, lost: false })
+    }
+
+    fn before_it(&self) -> Beside {
+        self.before.clone().unwrap_or_default()
     }
 
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
@@ -224,6 +230,13 @@ impl Generation {
                 self.was_cut(&mut text, difference, offset)?;
                 continue;
             }
+            if text.known.vague {
+                if let Some(copy) = find_unnoticed_copy(&self.followed.path, &text.known, &text.before_it()) {
+                    self.go_on_in(&mut text, copy, "it was copied, and has changed since", offset)?;
+                    continue;
+                }
+                text.known.vague = memchr(b'\n', &into[..count]).is_none();
+            }
             text.known.seen = seen;
             return Ok(if count == 0 { Got::Nothing } else { Got::Bytes(count) });
         }
@@ -233,18 +246,8 @@ impl Generation {
     /// Looks for a copy of what the file was.
     fn was_cut(&self, text: &mut GrowingText, difference: &str, offset: u64) -> io::Result<()> {
         let path = &self.followed.path;
-        let Known { seen, .. } = text.known;
-        match find(path, &Known { id: None, seen }, &text.before) {
-            Some(copy) => {
-                tracing::warn!(
-                    target: "watermill",
-                    path = %path.display(),
-                    offset,
-                    "a followed file was cut ({difference}); the rest of it is read from the copy beside it"
-                );
-                let GrowingText { file, known, .. } = GrowingText::of(copy, seen)?;
-                (text.file, text.known) = (file, known);
-            }
+        match find_copy(path, &text.known, &text.before_it()) {
+            Some(copy) => self.go_on_in(text, copy, difference, offset)?,
             None => {
                 tracing::warn!(
                     target: "watermill",
@@ -256,6 +259,37 @@ impl Generation {
             }
         }
         Ok(())
+    }
+
+    /// Reads the rest from a copy, which will not be cut itself.
+    fn go_on_in(&self, text: &mut GrowingText, copy: File, difference: &str, offset: u64) -> io::Result<()> {
+        tracing::warn!(
+            target: "watermill",
+            path = %self.followed.path.display(),
+            offset,
+            "a followed file was cut ({difference}); the rest of it is read from the copy beside it"
+        );
+        *text = GrowingText::of(copy, text.known.seen)?;
+        Ok(())
+    }
+
+    /// Whether a stream that an earlier run had brought so far has read this file, too.
+    fn is_known_by(&self, seen: Seen) -> io::Result<bool> {
+        let Some(mut text) = self.text() else { return Ok(true) };
+        let longest = if seen.length > text.known.seen.length { seen } else { text.known.seen };
+        if seen.difference_of(&text.file)?.is_some() {
+            // It may have been cut since it was found for another stream.
+            let known = Known { seen: longest, ..text.known };
+            let Some(copy) = find_copy(&self.followed.path, &known, &text.before_it()) else {
+                return Ok(false);
+            };
+            if seen.difference_of(&copy)?.is_some() {
+                return Ok(false);
+            }
+            *text = GrowingText::of(copy, longest)?;
+        }
+        text.known.seen = longest;
+        Ok(true)
     }
 
     /// The file behind this one, once there is one.
@@ -276,7 +310,9 @@ impl Generation {
                 let file = self.find_next().map_err(|cause| followed.failed(cause))?;
                 let Some(NextFile { file, seen, before }) = file else { return Ok(None) };
                 let text = GrowingText::of(file, seen).map_err(|cause| followed.failed(cause))?;
-                let text = GrowingText { before, ..text };
+                // What it was chosen by may be no more than the beginning of a line.
+                let known = Known { vague: true, ..text.known };
+                let text = GrowingText { known, before: Some(before), ..text };
                 followed.generation(self.number + 1, Some(text))
             }
         };
@@ -298,12 +334,13 @@ impl Generation {
     pub(crate) fn state(&self, next: u64) -> io::Result<Option<(Seen, FollowedState)>> {
         let Some(text) = self.text() else {
             // It was gone when the run began.
-            let gone = FollowedState { file: None, gone: true };
+            let gone = FollowedState { gone: true, ..FollowedState::default() };
             return Ok((self.number > 0).then_some((Seen::default(), gone)));
         };
         let meta = text.file.metadata()?;
         let gone = is_deleted(&meta) && next >= meta.len();
-        let state = FollowedState { file: text.known.id, gone };
+        let before = text.before.clone().filter(|_| next == 0);
+        let state = FollowedState { file: text.known.id, gone, before };
         let known = text.known.seen;
         // As much of it as is behind the position, so that what stands there can be mended. The beginning alone has nothing
         // behind it to be known by.
@@ -338,6 +375,66 @@ impl Drop for Generation {
         let mut next = self.next.take();
         while let Some(mut generation) = next.and_then(Arc::into_inner) {
             next = generation.next.take();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+
+    use super::*;
+
+    /// What `offset` and all behind it are found to be.
+    fn rest(generation: &Generation, offset: u64) -> String {
+        let mut text = [0; 100];
+        let Got::Bytes(count) = generation.read(offset, &mut text).unwrap() else { return String::new() };
+        String::from_utf8_lossy(&text[..count]).into_owned()
+    }
+
+    #[test]
+    fn cut_before_anything_was_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, copy) = (directory.path().join("log"), directory.path().join("log.1"));
+        fs::write(&path, "1\n").unwrap();
+        let followed = Followed::new(path.clone(), "log".to_owned(), Follow::new()).unwrap();
+        let first = followed.root().next().unwrap().unwrap();
+        fs::write(&path, "1\n2\n").unwrap();
+        fs::copy(&path, &copy).unwrap();
+        fs::write(&path, "3\n4\n5\n").unwrap();
+        assert_eq!(rest(&first, 0), "1\n2\n");
+        assert_eq!(rest(&first, 4), "");
+        let second = first.next().unwrap().unwrap();
+        assert_eq!(rest(&second, 0), "3\n4\n5\n");
+    }
+
+    /// The file is cut when it was found for one stream and not yet for the next.
+    #[test]
+    fn cut_while_the_streams_of_a_run_are_taken_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, copy) = (directory.path().join("log"), directory.path().join("log.1"));
+        for (first, second) in [(4, 8), (8, 4), (4, 4)] {
+            fs::write(&path, "\"a\"\n\"b\"\n\"c\"\n").unwrap();
+            let file = File::open(&path).unwrap();
+            let id = FileId::of(&file.metadata().unwrap());
+            let followed = Followed::new(path.clone(), "log".to_owned(), Follow::new()).unwrap();
+            let take_up = |next| {
+                let mut position = Position::at(next);
+                position.part = "log".to_owned();
+                let seen =
+                    Seen::of(&File::open(if copy.exists() { &copy } else { &path }).unwrap(), Some(next));
+                let state = FollowedState { file: id, ..FollowedState::default() };
+                followed.take_up(&position, Some(seen.unwrap()), Some(state)).unwrap().unwrap()
+            };
+            let one = take_up(first);
+            fs::copy(&path, &copy).unwrap();
+            fs::write(&path, "\"d\"\n").unwrap();
+            let other = take_up(second);
+            assert!(Arc::ptr_eq(&one, &other));
+            assert_eq!(rest(&other, 4), "\"b\"\n\"c\"\n");
+            fs::remove_file(&copy).unwrap();
         }
     }
 }

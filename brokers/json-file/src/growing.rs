@@ -20,16 +20,15 @@ impl JsonFileBroker {
     /// - **Rotation** by copying and cutting (`copytruncate`): what was not read before the cut is read from the copy, if there is exactly one file
     ///   beside it whose name begins with its own, which is new, and which begins with what was read. Otherwise a warning says that something
     ///   may be lost, and the file is read anew from its beginning. A cut is noticed by what stands in the first and the last 4 KiB of
-    ///   what was read: where the new content is the same there, it is not.
+    ///   what was read: where a file was cut and has grown again to that length or beyond between two looks, and its content is the same there
+    ///   (its lines have neither times nor numbers, say), it is not. As long as no more than the beginning of its first line was read, a new copy beside it tells, too.
+    ///   What is written between the copy and the cut is lost by whoever rotates, and cannot be read by anybody.
     /// - **Taken up** by the next run, as any input, even if it was rotated while no run was there: by device and inode, and what was
     ///   read of it, the file is found under its name or any other in the same directory; a copy, as above. If it is not there any more, or was
     ///   compressed since, that is an error that says what to do; or see [`Follow::accept_gaps`].
     ///
     /// Results go where they always go: into a hidden file, until the run has come to its end. Since a run that follows may never do, its outputs will mostly
     /// [`append`](Self::append).
-    ///
-    /// A known fault: where a program is killed again and again while several followed files are rotated every few milliseconds, records of a joined stream
-    /// can be lost. Do not count on exactly-once where files are rotated while no run is there.
     ///
     /// In positions and messages the second file that has had the name is called `log.ndjson#2`, and so on.
     ///

@@ -5,7 +5,7 @@ use std::fs::{self, DirEntry, File, Metadata};
 use std::io;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,8 @@ pub(crate) struct Known {
     pub(crate) id: Option<FileId>,
     /// What was read of it.
     pub(crate) seen: Seen,
+    /// That may be no more than the beginning of a line, and many lines begin alike: it does not tell whether the file was cut and begun anew.
+    pub(crate) vague: bool,
 }
 
 impl Known {
@@ -75,13 +77,25 @@ struct Candidate {
     number: Option<u64>,
     /// Its name begins with that of the followed one.
     named_alike: bool,
+    /// It has the name of the followed one.
+    is_here: bool,
 }
 
 impl Candidate {
     fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let meta = file.metadata()?;
-        Ok(Self { id: FileId::of(&meta), file, meta, number: None, named_alike: true })
+        Ok(Self { id: FileId::of(&meta), file, meta, number: None, named_alike: true, is_here: true })
+    }
+
+    /// The larger it is, the earlier it was rotated away. What has the name itself was not.
+    fn age(&self) -> u64 {
+        self.number.unwrap_or_default()
+    }
+
+    /// Whether it may be a copy of what was read.
+    fn is_new_and_fits(&self, known: &Known, before: &Beside) -> bool {
+        self.named_alike && !before.has(&self.meta) && known.fits(&self.file)
     }
 
     /// Whether all that it holds is in `file` too.
@@ -138,20 +152,24 @@ fn beside(directory: &Path, name: &OsStr, names: &Names, known: Option<FileId>) 
         rest.or(known.and(Some(&[][..])).filter(|_| known == *id))?;
         let number = rest.and_then(|rest| std::str::from_utf8(rest).ok()?.strip_prefix('.')?.parse().ok());
         let candidate = Candidate::open(&directory.join(other)).ok()?;
-        Some(Candidate { number, named_alike: rest.is_some(), ..candidate })
+        Some(Candidate { number, named_alike: rest.is_some(), is_here: false, ..candidate })
     });
     opened.collect()
 }
 
-/// What stands beside a file: to tell later what has come since.
-#[derive(Debug, Default)]
-pub(crate) struct Beside(Vec<(FileId, Option<SystemTime>)>);
+/// What stood beside a file: to tell later what has come since.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Beside(Vec<(FileId, Option<Duration>)>);
 
 impl Beside {
-    /// What stands beside `path`, except copies of `file` that are being made already.
-    fn entry(meta: &Metadata) -> Option<(FileId, Option<SystemTime>)> {
+    fn of(others: &[Candidate]) -> Self {
+        Self(others.iter().filter_map(|other| Self::entry(&other.meta)).collect())
+    }
+
+    fn entry(meta: &Metadata) -> Option<(FileId, Option<Duration>)> {
         // The number of a file that was removed may be used again.
-        Some((FileId::of(meta)?, meta.created().ok()))
+        let created = meta.created().ok().and_then(|created| created.duration_since(UNIX_EPOCH).ok());
+        Some((FileId::of(meta)?, created))
     }
 
     fn has(&self, meta: &Metadata) -> bool {
@@ -159,12 +177,22 @@ impl Beside {
     }
 }
 
+/// The file that has the name, and those beside it.
+fn all_of(
+    directory: &Path,
+    name: &OsStr,
+    names: &Names,
+    known: &Known,
+) -> (Option<Candidate>, Vec<Candidate>) {
+    let here = Candidate::open(&directory.join(name)).ok().filter(|here| here.meta.is_file());
+    (here, beside(directory, name, names, known.id))
+}
+
 /// Finds the file that was read, at `path` or beside it, whatever it is called now. `before` is what stood there when it was a file of its own
 /// already: none of that is a copy of it.
 pub(crate) fn find(path: &Path, known: &Known, before: &Beside) -> Option<File> {
     let found = steadily(path, |directory, name, names| {
-        let here = Candidate::open(path).ok().filter(|here| here.meta.is_file());
-        let others = beside(directory, name, names, known.id);
+        let (here, others) = all_of(directory, name, names, known);
         Ok(find_among(here, others, known, before))
     });
     found.ok().flatten()
@@ -172,31 +200,84 @@ pub(crate) fn find(path: &Path, known: &Known, before: &Beside) -> Option<File> 
 
 fn find_among(
     here: Option<Candidate>,
+    mut others: Vec<Candidate>,
+    known: &Known,
+    before: &Beside,
+) -> Option<File> {
+    let own = |other: &Candidate| known.id.is_some() && other.id == known.id && known.fits(&other.file);
+    match here {
+        Some(here) if own(&here) => Some(made_of(&here, others, known, before).unwrap_or(here.file)),
+        here => match others.iter().position(own) {
+            Some(own) => {
+                let own = others.swap_remove(own);
+                Some(made_of(&own, others, known, before).unwrap_or(own.file))
+            }
+            None if known.seen.length > 0 => copy_among(here, others, known, before),
+            // By what was read it cannot be found, since that is nothing.
+            None => here.filter(|_| known.id.is_none()).map(|here| here.file),
+        },
+    }
+}
+
+/// Finds the copy that was made of a file before it was cut.
+pub(crate) fn find_copy(path: &Path, known: &Known, before: &Beside) -> Option<File> {
+    let found = steadily(path, |directory, name, names| {
+        let (here, others) = all_of(directory, name, names, known);
+        Ok(copy_among(here, others, known, before))
+    });
+    found.ok().flatten().filter(|_| known.seen.length > 0)
+}
+
+fn copy_among(
+    here: Option<Candidate>,
     others: Vec<Candidate>,
     known: &Known,
     before: &Beside,
 ) -> Option<File> {
-    let is_here = here.is_some();
-    let mut all: Vec<_> = here.into_iter().chain(others).collect();
-    if known.id.is_some()
-        && let Some(same) = all.iter().position(|other| other.id == known.id && known.fits(&other.file))
-    {
-        return Some(all.swap_remove(same).file);
+    let itself = |other: &Candidate| known.id.is_some() && other.id == known.id;
+    let fits = |other: &Candidate| !itself(other) && other.is_new_and_fits(known, before);
+    let here = here.filter(fits);
+    let others: Vec<_> = others.into_iter().filter(fits).collect();
+    match here {
+        // Where little is known, what was begun anew fits as well as a copy.
+        Some(here) if !known.vague || others.is_empty() => Some(here.file),
+        _ => oldest(others, known),
     }
-    if known.seen.length == 0 {
-        // By what was read it cannot be found, since that is nothing.
-        return all.into_iter().next().filter(|_| is_here && known.id.is_none()).map(|here| here.file);
-    }
-    let fits = |other: &Candidate| other.named_alike && !before.has(&other.meta) && known.fits(&other.file);
-    if is_here && all.first().is_some_and(fits) {
-        return Some(all.swap_remove(0).file);
-    }
-    let mut copies = all.into_iter().filter(fits);
-    // Of several it cannot be told which one it is.
-    match (copies.next(), copies.next()) {
-        (Some(copy), None) => Some(copy.file),
-        _ => None,
-    }
+}
+
+/// The copy that was made of `own`, if that was cut and begun anew and begins as it did before. Until it is cut, all that is in a copy is in the
+/// file too.
+fn made_of(own: &Candidate, others: Vec<Candidate>, known: &Known, before: &Beside) -> Option<File> {
+    let asked = known.vague && known.seen.length > 0;
+    // What was rotated away behind it is no copy of it.
+    let later = |other: &Candidate| !own.is_here && other.age() <= own.age();
+    let is_copy = |other: &Candidate| {
+        !other.is_here
+            && other.is_new_and_fits(known, before)
+            && !later(other)
+            && !other.is_copy_of(&own.file)
+    };
+    if asked { oldest(others.into_iter().filter(is_copy).collect(), known) } else { None }
+}
+
+/// As [`find_copy`], for a file that does not look as if it was cut.
+pub(crate) fn find_unnoticed_copy(path: &Path, known: &Known, before: &Beside) -> Option<File> {
+    let found = steadily(path, |directory, name, names| {
+        let (here, others) = all_of(directory, name, names, known);
+        let (mut own, others): (Vec<_>, Vec<_>) =
+            here.into_iter().chain(others).partition(|other| other.id.is_some() && other.id == known.id);
+        Ok(own.pop().and_then(|own| made_of(&own, others, known, before)))
+    });
+    found.ok().flatten()
+}
+
+/// The only one, or where little is known the one that was made first: what came to stand in the file later was copied later.
+fn oldest(mut copies: Vec<Candidate>, known: &Known) -> Option<File> {
+    copies.sort_by_key(Candidate::age);
+    let last = copies.pop()?;
+    // Which of several was the first can be told by their numbers alone.
+    let told = copies.is_empty() || known.vague && copies.iter().all(|other| other.age() < last.age());
+    Some(last.file).filter(|_| told)
 }
 
 /// A file to go on with.
@@ -206,6 +287,13 @@ pub(crate) struct NextFile {
     pub(crate) seen: Seen,
     /// What stood beside it then, except copies of it that were being made already.
     pub(crate) before: Beside,
+}
+
+impl NextFile {
+    /// One that was rotated away already: nobody will cut it.
+    fn rotated(file: File, before: Beside) -> Self {
+        Self { file, seen: Seen::default(), before }
+    }
 }
 
 /// The file that was begun next after `known`: the one that has the name now, unless others were rotated away between the two.
@@ -220,6 +308,19 @@ pub(crate) fn next_of(path: &Path, known: &Known) -> io::Result<Option<NextFile>
     {
         return Ok(None);
     }
+    choose(path, Some(known))
+}
+
+/// The file that has the name, if there is one, whatever was there before.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn first_of(path: &Path) -> io::Result<Option<NextFile>> {
+    choose(path, None)
+}
+
+fn choose(path: &Path, known: Option<&Known>) -> io::Result<Option<NextFile>> {
+    let is_known = |other: &Candidate| known.is_some_and(|known| known.is(other));
     steadily(path, |directory, name, names| {
         let here = match open_regular(path) {
             Ok(_) => Some(Candidate::open(path)),
@@ -227,7 +328,7 @@ pub(crate) fn next_of(path: &Path, known: &Known) -> io::Result<Option<NextFile>
             Err(error) => return Err(error),
         };
         let here = here.transpose()?;
-        if here.as_ref().is_some_and(|here| known.is(here)) {
+        if here.as_ref().is_some_and(is_known) {
             return Ok(None);
         }
         // Before it is compared with the others: if it is cut meanwhile, its copy is no copy any more but the file that comes first.
@@ -237,42 +338,37 @@ pub(crate) fn next_of(path: &Path, known: &Known) -> io::Result<Option<NextFile>
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(error),
         };
-        let others = beside(directory, name, names, known.id);
+        let others = beside(directory, name, names, known.and_then(|known| known.id));
         // One that is being made of the file that has the name, which is to be cut next, is no other one.
         let is_copy = |other: &Candidate| here.as_ref().is_some_and(|here| other.is_copy_of(&here.file));
-        let (copies, others): (Vec<_>, Vec<_>) = others.into_iter().partition(is_copy);
-        let before = Beside(others.iter().filter_map(|other| Beside::entry(&other.meta)).collect());
+        let (copies, mut others): (Vec<_>, Vec<_>) = others.into_iter().partition(is_copy);
+        // It was cut while they were looked at, and what counts as another one may be its copy.
+        let was_cut = match &here {
+            Some(here) => seen.length < here.meta.len() || seen.difference_of(&here.file)?.is_some(),
+            None => false,
+        };
+        let before = Beside::of(&others);
         let numbered = || others.iter().filter(|other| other.number.is_some());
-        let own = numbered().chain(&copies).find(|other| known.is(other)).and_then(|other| other.number);
-        let between = numbered().filter(|other| other.number < own && other.meta.len() > 0);
-        match between.max_by_key(|other| other.number) {
-            Some(between) => {
-                Ok(Some(NextFile { file: between.file.try_clone()?, seen: Seen::default(), before }))
-            }
-            None => {
-                let here = here.filter(|here| here.meta.len() > 0);
-                Ok(here.map(|here| NextFile { file: here.file, seen, before }))
-            }
+        let own = numbered().chain(&copies).find(|other| is_known(other)).and_then(|other| other.number);
+        // Not the length that it had when it was opened: it may be a copy that has been made since.
+        let holds = |other: &Candidate| other.file.metadata().is_ok_and(|meta| meta.len() > 0);
+        let between =
+            (0..others.len()).filter(|index| others[*index].number.is_some_and(|number| Some(number) < own));
+        let between =
+            between.filter(|index| holds(&others[*index])).max_by_key(|index| others[*index].number);
+        if let Some(between) = between {
+            let file = others.swap_remove(between).file;
+            return Ok(Some(NextFile::rotated(file, before)));
         }
+        if was_cut {
+            // Without it, it is looked for once more: that it was cut is a change.
+            let known = Known { id: None, seen, vague: false };
+            let copy = copy_among(None, others, &known, &Beside::default()).filter(|_| seen.length > 0);
+            return Ok(copy.map(|file| NextFile::rotated(file, before)));
+        }
+        let here = here.filter(|_| known.is_none() || seen.length > 0);
+        Ok(here.map(|here| NextFile { file: here.file, seen, before }))
     })
-}
-
-/// The file that has the name, if there is one, whatever was there before.
-///
-/// # Errors
-/// When it cannot be opened.
-pub(crate) fn first_of(path: &Path) -> io::Result<Option<NextFile>> {
-    let file = match open_regular(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let before = steadily(path, |directory, name, names| {
-        let others = beside(directory, name, names, None);
-        let others = others.iter().filter(|other| !other.is_copy_of(&file));
-        Ok(Beside(others.filter_map(|other| Beside::entry(&other.meta)).collect()))
-    })?;
-    Ok(Some(NextFile { file, seen: Seen::default(), before }))
 }
 
 /// Opens what can be followed.

@@ -35,7 +35,7 @@ use watermill_core::error::BrokerError;
 use crate::appended::Piece;
 use crate::failure::{failure, path_failure};
 use crate::fault::fault_point;
-use crate::rotation::FileId;
+use crate::rotation::{Beside, FileId};
 
 /// The layout of the file. Another one is refused.
 const VERSION: u32 = 1;
@@ -76,7 +76,7 @@ pub(crate) struct InputState {
 }
 
 /// What else is known of a file that is followed, and may have another name by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FollowedState {
     /// What tells it from others, where the system has such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,6 +84,9 @@ pub(crate) struct FollowedState {
     /// It was deleted, and all of it is behind the position: it need not be found.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) gone: bool,
+    /// What stood beside it when it was new. Only as long as the position is at its beginning, where it is known by little else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) before: Option<Beside>,
 }
 
 /// What one output holds.

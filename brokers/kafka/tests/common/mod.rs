@@ -1,6 +1,6 @@
 //! What the tests share: records, topics filled with them, and what is read back.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde::{Deserialize, Serialize};
 use watermill_core::prelude::*;
@@ -76,7 +76,7 @@ pub fn end(kafka: &Kafka, topic: &str, partitions: u32) {
 
 /// What committed readers see in a topic, by partition: the records, and how many marks.
 pub fn results(kafka: &Kafka, topic: &str, partitions: u32) -> Vec<(Vec<Speed>, usize)> {
-    let read = kafka.client().read(topic, Isolation::ReadCommitted).unwrap();
+    let read = kafka.client().read(topic, Isolation::Committed).unwrap();
     let of = |partition: u32| {
         let mine: Vec<&ReadRecord> = read.iter().filter(|record| record.partition == partition).collect();
         let is_mark = |record: &&&ReadRecord| record.value.as_deref().is_some_and(|value| value.starts_with(b"{\"eos__\""));
