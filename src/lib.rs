@@ -56,6 +56,9 @@ pub use watermill_derive::{StreamKey, StreamRecord};
 #[cfg(feature = "json-file")]
 #[doc(inline)]
 pub use watermill_json_file::{self as json_file, JsonFileBroker};
+#[cfg(feature = "kafka")]
+#[doc(no_inline)]
+pub use watermill_kafka::{self as kafka, KafkaBroker};
 
 /// Everything a mill is written with, in one import.
 pub mod prelude {
@@ -64,6 +67,8 @@ pub mod prelude {
 
     #[cfg(feature = "json-file")]
     pub use watermill_json_file::JsonFileBroker;
+    #[cfg(feature = "kafka")]
+    pub use watermill_kafka::KafkaBroker;
 
     #[doc(no_inline)]
     pub use serde::{Deserialize, Serialize};

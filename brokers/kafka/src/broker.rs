@@ -403,8 +403,9 @@ impl KafkaBroker {
             if !is_topic_name(&input.topic) {
                 return Err(failure("read", named(&input.topic), NO_NAME));
             }
-            if let Some(other) =
-                self.inputs[..index].iter().find(|other| other.record == input.record && other.name == input.name)
+            if let Some(other) = self.inputs[..index]
+                .iter()
+                .find(|other| other.record == input.record && other.name == input.name)
             {
                 let cause = format!(
                     "`{}` is read from `{}` already; give each a name with `read_as`",
@@ -479,7 +480,10 @@ impl fmt::Debug for KafkaBroker {
             .field("servers", &self.options.servers)
             .field("application", &self.options.application)
             .field("inputs", &topics(self.inputs.iter().map(|input| (&input.record, &input.topic)).collect()))
-            .field("outputs", &topics(self.outputs.iter().map(|output| (&output.record, &output.topic)).collect()))
+            .field(
+                "outputs",
+                &topics(self.outputs.iter().map(|output| (&output.record, &output.topic)).collect()),
+            )
             .finish_non_exhaustive()
     }
 }

@@ -115,7 +115,8 @@ impl Work {
             }
             let text = marks::text(self.layout.lane, self.lanes, output.crosses_lanes);
             let own = i32::try_from(self.layout.lane).unwrap_or(i32::MAX);
-            let partitions = if output.crosses_lanes { 0..output.partitions } else { own..own.saturating_add(1) };
+            let partitions =
+                if output.crosses_lanes { 0..output.partitions } else { own..own.saturating_add(1) };
             for partition in partitions {
                 let start = producer.outbox.bytes.len();
                 producer.outbox.bytes.extend_from_slice(&text);
@@ -127,10 +128,13 @@ impl Work {
         }
     }
 
-    fn in_transaction(&self, producer: &mut LaneProducer, offsets: &TopicPartitionList) -> Result<(), BrokerError> {
+    fn in_transaction(
+        &self,
+        producer: &mut LaneProducer,
+        offsets: &TopicPartitionList,
+    ) -> Result<(), BrokerError> {
         let (layout, group, number) = (&self.layout, &self.group, self.state.commit);
-        let is_lost =
-            || self.walked.as_ref().is_some_and(|walked| walked.ownership().state() == Owned::Lost);
+        let is_lost = || self.walked.as_ref().is_some_and(|walked| walked.ownership().state() == Owned::Lost);
         producer.commit(&Commit {
             offsets,
             group,
@@ -140,7 +144,9 @@ impl Work {
     }
 
     fn offsets_alone(&self, offsets: &TopicPartitionList) -> Result<(), BrokerError> {
-        let place = || format!("the offsets of the group `{}`, partition {}", self.layout.application, self.layout.lane);
+        let place = || {
+            format!("the offsets of the group `{}`, partition {}", self.layout.application, self.layout.lane)
+        };
         match self.group.commit(offsets) {
             Ok(()) => Ok(()),
             Err(error) if self.delivery == Delivery::Elsewhere => {
@@ -155,7 +161,8 @@ impl Work {
 impl Committer for LaneCommitter {
     fn commit<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
-            let gone = || failure("commit", "the results of a lane", "an earlier commit was given up in the middle");
+            let gone =
+                || failure("commit", "the results of a lane", "an earlier commit was given up in the middle");
             let mut work = self.work.take().ok_or_else(gone)?;
             let checkpoint = checkpoint.clone();
             let (work, result) = tokio::task::spawn_blocking(move || {

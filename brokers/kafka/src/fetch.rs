@@ -55,11 +55,23 @@ impl Fetcher {
             .name("watermill-events".to_owned())
             .spawn(move || server.serve())
             .map_err(|cause| failure("make a client for", &place, cause))?;
-        Ok(Arc::new(Self { consumer, health, assigning: Mutex::new(()), waiting, stop, thread: Some(thread) }))
+        Ok(Arc::new(Self {
+            consumer,
+            health,
+            assigning: Mutex::new(()),
+            waiting,
+            stop,
+            thread: Some(thread),
+        }))
     }
 
     /// Begins to fetch a partition at `offset`.
-    pub(crate) fn open(self: &Arc<Self>, topic: &str, partition: i32, offset: u64) -> Result<Fetched, BrokerError> {
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        topic: &str,
+        partition: i32,
+        offset: u64,
+    ) -> Result<Fetched, BrokerError> {
         let place = format!("topic `{topic}`, partition {partition}");
         let asked = |cause| client_failure("read", &place, cause);
         // Before it is assigned: what is fetched then goes to this queue from the first message on.
@@ -112,7 +124,9 @@ impl Server {
         while !self.stop.load(Ordering::Acquire) {
             match self.consumer.poll(POLL) {
                 Some(Err(error)) => self.health.told(&error, &error.to_string()),
-                Some(Ok(_)) => tracing::error!(target: "watermill", "a message came that belongs to no queue"),
+                Some(Ok(_)) => {
+                    tracing::error!(target: "watermill", "a message came that belongs to no queue");
+                }
                 None => {}
             }
             if self.health.down_for().is_some() || self.health.fatal().is_some() {

@@ -84,24 +84,28 @@ impl Layout {
     }
 
     /// The offsets that say where `checkpoint` stands.
-    pub(crate) fn offsets(&self, checkpoint: &Checkpoint, state: LaneState) -> Result<TopicPartitionList, BrokerError> {
+    pub(crate) fn offsets(
+        &self,
+        checkpoint: &Checkpoint,
+        state: LaneState,
+    ) -> Result<TopicPartitionList, BrokerError> {
         let mut list = TopicPartitionList::new();
         let mut state = Some(state);
         for (topic, nodes) in self.all_topics() {
             let node_position = |node: usize| {
                 let position = checkpoint.positions.get(node).cloned().unwrap_or_default();
-                let marks = self.passed.get(&node).map(|passed| passed.before(position.next)).unwrap_or_default();
+                let marks =
+                    self.passed.get(&node).map(|passed| passed.before(position.next)).unwrap_or_default();
                 NodePosition { node, position, marks }
             };
-            let mut metadata = OffsetMetadata {
-                lane: None,
-                nodes: nodes.iter().map(|node| node_position(*node)).collect(),
-            };
+            let mut metadata =
+                OffsetMetadata { lane: None, nodes: nodes.iter().map(|node| node_position(*node)).collect() };
             let offset = metadata.nodes.iter().map(|node| node.position.next).min().unwrap_or(0);
             if topic == self.anchor {
                 metadata.lane = state.take();
                 // What others read has no offset of its own.
-                let elsewhere = (0..self.nodes).filter(|node| !self.topics.values().flatten().any(|own| own == node));
+                let elsewhere =
+                    (0..self.nodes).filter(|node| !self.topics.values().flatten().any(|own| own == node));
                 metadata.nodes.extend(elsewhere.map(node_position));
             }
             let text = metadata.text(offset);
@@ -133,7 +137,8 @@ impl Layout {
             .consumer
             .committed_offsets(asked, ANSWER_WITHIN)
             .map_err(|cause| client_failure("look up", self.place(), cause))?;
-        let mut found = Found { positions: vec![None; self.nodes], marks: vec![Vec::new(); self.nodes], lane: None };
+        let mut found =
+            Found { positions: vec![None; self.nodes], marks: vec![Vec::new(); self.nodes], lane: None };
         let mut any = false;
         for (topic, nodes) in self.all_topics() {
             let Some(element) = committed.find_partition(topic, self.partition()) else { continue };

@@ -184,11 +184,7 @@ impl Drop for Walked {
 
 impl Membership {
     /// Joins the group of the application for the partitions of `topic`.
-    pub(crate) fn join(
-        options: &Options,
-        topic: &str,
-        lanes: Lanes,
-    ) -> Result<Self, BrokerError> {
+    pub(crate) fn join(options: &Options, topic: &str, lanes: Lanes) -> Result<Self, BrokerError> {
         let context = MemberContext { inner: Context::default(), lanes: lanes.clone() };
         let health = context.inner.health.clone();
         let place = format!("the group `{}`", options.application);

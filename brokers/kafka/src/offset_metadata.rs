@@ -332,7 +332,8 @@ mod tests {
                 FinishedRange { part: String::new(), from, to: from + 1 }
             })
             .collect();
-        let metadata = OffsetMetadata { lane: None, nodes: vec![NodePosition { node: 0, position, marks: vec![] }] };
+        let metadata =
+            OffsetMetadata { lane: None, nodes: vec![NodePosition { node: 0, position, marks: vec![] }] };
         let text = metadata.text(5_000_000_000);
         assert!(text.len() < LONGEST, "{}", text.len());
         assert_eq!(OffsetMetadata::read(&text, 5_000_000_000), Some(metadata));

@@ -131,7 +131,10 @@ impl Options {
     pub(crate) fn check(&self) -> Result<(), BrokerError> {
         let problem = |location: &str, cause: String| Err(failure("use", location, cause));
         if self.servers.trim().is_empty() {
-            return problem("the servers", "there are none; name one or more as `host:port`, with commas between".to_owned());
+            return problem(
+                "the servers",
+                "there are none; name one or more as `host:port`, with commas between".to_owned(),
+            );
         }
         if self.application.trim().is_empty() {
             let cause = "its name is empty; its consumer group and its transactional ids are made from it";
@@ -145,7 +148,8 @@ impl Options {
         if let Some((partitions, replicas)) = self.create
             && (partitions < 1 || replicas < 1)
         {
-            let cause = format!("{partitions} partitions with {replicas} replicas cannot be; both are at least 1");
+            let cause =
+                format!("{partitions} partitions with {replicas} replicas cannot be; both are at least 1");
             return problem("the topics to be made", cause);
         }
         Ok(())

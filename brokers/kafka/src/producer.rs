@@ -204,7 +204,8 @@ impl LaneProducer {
             return Err(Failed::Aborted(KafkaError::Canceled));
         };
         drop(self.health.take_undelivered());
-        again(until, || producer.begin_transaction()).map_err(|error| classed(producer, error, until, false))?;
+        again(until, || producer.begin_transaction())
+            .map_err(|error| classed(producer, error, until, false))?;
         let sent = send(producer, &self.health, &self.topics, &mut self.outbox, until);
         sent.map_err(|error| classed(producer, error, until, false))?;
         // Drained here: the commit by itself would wait for a tenth of a second at a time.
@@ -230,7 +231,8 @@ impl LaneProducer {
         };
         again(until, || producer.send_offsets_to_transaction(commit.offsets, &group, CALL))
             .map_err(|error| classed(producer, error, until, false))?;
-        again(until, || producer.commit_transaction(CALL)).map_err(|error| classed(producer, error, until, true))
+        again(until, || producer.commit_transaction(CALL))
+            .map_err(|error| classed(producer, error, until, true))
     }
 }
 
@@ -291,7 +293,8 @@ fn abort(producer: &BaseProducer<Context>, until: Instant) -> Result<(), Failed>
     while producer.in_flight_count() > 0 && Instant::now() < until {
         producer.poll(Duration::from_millis(1));
     }
-    again(until, || producer.abort_transaction(CALL)).map_err(|error| Failed::Fatal { error, in_doubt: false })
+    again(until, || producer.abort_transaction(CALL))
+        .map_err(|error| Failed::Fatal { error, in_doubt: false })
 }
 
 /// Hands what was not sent yet to the client.

@@ -93,7 +93,8 @@ impl<R: StreamRecord> ResultTopic<R> {
     /// let kafka = KafkaBroker::new("localhost:9092", "copy").write(ResultTopic::<Json>::new("events"));
     /// ```
     pub fn new(topic: impl Into<String>) -> Self {
-        let placement = Placement { key: None, partition: PartitionOf::Lane, timestamp: None, headers: Vec::new() };
+        let placement =
+            Placement { key: None, partition: PartitionOf::Lane, timestamp: None, headers: Vec::new() };
         Self { topic: topic.into(), placement }
     }
 

@@ -182,8 +182,10 @@ fn check_partitions(
     let of = |topic: &str| partitions.get(topic).copied().unwrap_or(0);
     let own = lanes.cast_signed();
     if inputs.iter().any(|input| of(&input.input.topic) != own) {
-        let mut counts: Vec<String> =
-            inputs.iter().map(|input| format!("`{}` has {}", input.input.topic, of(&input.input.topic))).collect();
+        let mut counts: Vec<String> = inputs
+            .iter()
+            .map(|input| format!("`{}` has {}", input.input.topic, of(&input.input.topic)))
+            .collect();
         counts.dedup();
         let why = if has_master {
             "partition i of each is joined to partition i of the others, so all need the same number, and the same partitioner"
@@ -329,8 +331,8 @@ impl KafkaSession {
             walked.done();
         }
         let state = found.and_then(|found| found.lane).unwrap_or_default();
-        let work = match plan.layout(index) {
-            Some(layout) => Some(Box::new(Work {
+        let work = plan.layout(index).map(|layout| {
+            Box::new(Work {
                 layout: Layout { passed, ..layout },
                 group: self.group(),
                 delivery: plan.delivery(),
@@ -342,9 +344,8 @@ impl KafkaSession {
                 until_current_end: plan.options.until_current_end,
                 producer: Arc::clone(&producer),
                 walked: walked.clone(),
-            })),
-            None => None,
-        };
+            })
+        });
         let most_uncommitted = plan.options.most_uncommitted;
         let committer = LaneCommitter { work, walked, producer, most_uncommitted };
         Ok(LaneOutputs { sinks, committer: Box::new(committer), resume })

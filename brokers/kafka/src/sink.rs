@@ -99,7 +99,9 @@ impl<R: StreamRecord, C: Encode<R>> KafkaSink<R, C> {
                 if (0..partitions).contains(&partition) {
                     return Ok(partition);
                 }
-                let text = format!("it was placed in partition {partition}, and there are only {partitions}, from 0");
+                let text = format!(
+                    "it was placed in partition {partition}, and there are only {partitions}, from 0"
+                );
                 Err(Told(text).into())
             }
         }

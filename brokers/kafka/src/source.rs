@@ -7,7 +7,9 @@ use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use watermill_core::broker::codec::Decoded;
-use watermill_core::broker::{Batch, BoxFuture, Fault, Headers, InputEnd, Lag, Offsets, Origin, Places, RawRecords, Source};
+use watermill_core::broker::{
+    Batch, BoxFuture, Fault, Headers, InputEnd, Lag, Offsets, Origin, Places, RawRecords, Source,
+};
 use watermill_core::error::{BadCause, BadRecord, BrokerError, RecordPlace};
 use watermill_core::record::StreamRecord;
 
@@ -80,7 +82,10 @@ impl<R: StreamRecord> KafkaSource<R> {
     }
 
     fn place(&self) -> String {
-        format!("topic `{}`, partition {}, offset {}", self.settings.topic, self.settings.partition, self.next)
+        format!(
+            "topic `{}`, partition {}, offset {}",
+            self.settings.topic, self.settings.partition, self.next
+        )
     }
 
     /// Takes what is there, without waiting.

@@ -27,10 +27,9 @@ impl Looker {
     pub(crate) fn new(options: &Options) -> Result<Self, BrokerError> {
         let context = Context::default();
         let health = context.health.clone();
-        let consumer = options
-            .looker()
-            .create_with_context(context)
-            .map_err(|cause| client_failure("make a client for", format_args!("`{}`", options.servers), cause))?;
+        let consumer = options.looker().create_with_context(context).map_err(|cause| {
+            client_failure("make a client for", format_args!("`{}`", options.servers), cause)
+        })?;
         Ok(Self { consumer, health })
     }
 
@@ -94,9 +93,14 @@ impl Looker {
                 });
             }
         };
-        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(None);
+        };
         match found.error() {
-            None => Ok(Some(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)).filter(|count| *count > 0)),
+            None => {
+                Ok(Some(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX))
+                    .filter(|count| *count > 0))
+            }
             Some(error) => match RDKafkaErrorCode::from(error) {
                 RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => Ok(None),
                 RDKafkaErrorCode::LeaderNotAvailable => Ok(None),
@@ -110,9 +114,14 @@ impl Looker {
 
     /// The first offset of a partition, and that behind its last record that readers of committed records can see.
     pub(crate) fn ends(&self, topic: &str, partition: i32) -> Result<(u64, u64), BrokerError> {
-        let (low, high) = self.consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(|cause| {
-            client_failure("find the ends of", format_args!("topic `{topic}`, partition {partition}"), cause)
-        })?;
+        let (low, high) =
+            self.consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(|cause| {
+                client_failure(
+                    "find the ends of",
+                    format_args!("topic `{topic}`, partition {partition}"),
+                    cause,
+                )
+            })?;
         Ok((low.max(0).cast_unsigned(), high.max(0).cast_unsigned()))
     }
 
@@ -147,7 +156,8 @@ fn create(config: &ClientConfig, topics: &[&str], partitions: i32, replicas: i32
         .iter()
         .map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas)))
         .collect();
-    let options = AdminOptions::new().operation_timeout(Some(ANSWER_WITHIN)).request_timeout(Some(ANSWER_WITHIN));
+    let options =
+        AdminOptions::new().operation_timeout(Some(ANSWER_WITHIN)).request_timeout(Some(ANSWER_WITHIN));
     let made = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|cause| failure("make", &place, cause))?

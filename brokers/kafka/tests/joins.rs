@@ -29,6 +29,10 @@ fn every_partition_is_joined_to_itself_and_ends_with_its_mark() {
         // It has ended: started again it says so, and writes nothing.
         let again = speeds().run_blocking(broker(kafka, &application, &from, &to)).unwrap();
         assert_eq!((again.end, again.results), (EndReason::EndedBefore, 0));
-        assert!(results(kafka, &to, partitions).iter().all(|(records, marks)| records.len() == 490 && *marks == 1));
+        assert!(
+            results(kafka, &to, partitions)
+                .iter()
+                .all(|(records, marks)| records.len() == 490 && *marks == 1)
+        );
     }
 }

@@ -79,7 +79,9 @@ pub fn results(kafka: &Kafka, topic: &str, partitions: u32) -> Vec<(Vec<Speed>, 
     let read = kafka.client().read(topic, Isolation::Committed).unwrap();
     let of = |partition: u32| {
         let mine: Vec<&ReadRecord> = read.iter().filter(|record| record.partition == partition).collect();
-        let is_mark = |record: &&&ReadRecord| record.value.as_deref().is_some_and(|value| value.starts_with(b"{\"eos__\""));
+        let is_mark = |record: &&&ReadRecord| {
+            record.value.as_deref().is_some_and(|value| value.starts_with(b"{\"eos__\""))
+        };
         let marks = mine.iter().filter(is_mark).count();
         let records = mine
             .iter()
