@@ -57,7 +57,7 @@ pub use watermill_derive::{StreamKey, StreamRecord};
 #[doc(inline)]
 pub use watermill_json_file::{self as json_file, JsonFileBroker};
 #[cfg(feature = "kafka")]
-#[doc(no_inline)]
+#[doc(inline)]
 pub use watermill_kafka::{self as kafka, KafkaBroker};
 
 /// Everything a mill is written with, in one import.

@@ -10,7 +10,7 @@
 /// use watermill_kafka::murmur2_partition;
 ///
 /// // As `Utils.toPositive(Utils.murmur2("21".getBytes())) % 3` in Java.
-/// assert_eq!(murmur2_partition(b"21", 3), 2);
+/// assert_eq!(murmur2_partition(b"21", 3), 0);
 /// ```
 #[must_use]
 pub fn murmur2_partition(key: &[u8], partitions: i32) -> i32 {
