@@ -199,6 +199,10 @@ impl Walk {
         let place = self.nodes[0].window_start.take().and_then(|start| start.place());
         if let Some(window) = &mut self.window {
             let (masters, last) = (window.count as u64, window.last);
+            if let Some(noted) = self.masters.as_mut().filter(|_| masters == 0) {
+                // Those of the call before it.
+                noted.clear();
+            }
             window.count = 0;
             self.trace_window(masters, place.as_ref(), last);
         }
