@@ -221,8 +221,7 @@ impl Scenario {
             0 => Ending::Idle(millis(&mut random, 20, 400)),
             1 => Ending::Lifetime(millis(&mut random, 300, 3000)),
             2 => Ending::Commits(random.within(1, 4)),
-            // An open window is begun again by the next run: that must be able to see more than one.
-            3 if windows == Windows::None => Ending::Records(random.within(1, 15)),
+            3 => Ending::Records(random.within(1, 15)),
             _ => Ending::None,
         };
         let mut scripts = scripts(&mut random, &data, kind, then != Then::Stop, retries, timeout.is_some());
