@@ -18,6 +18,7 @@ use watermill_simulation::data::{A, Note, Seen};
 use watermill_simulation::faults::{Faults, Planned, Rates};
 use watermill_simulation::lock;
 use watermill_simulation::random::Random;
+use watermill_simulation::shape::Windows;
 use watermill_simulation::store::{Durable, Store};
 
 /// A storage, its clock, and a log of (master position, results) of every commit.
@@ -380,4 +381,22 @@ fn the_ack_of_a_call_that_was_given_up_is_closed() {
     assert_eq!(ack.save([Seen { ids: vec![0] }]), Err(AckError));
     assert_eq!(bench.end(run).unwrap().given_up, 1);
     assert_eq!(bench.results(), [1]);
+}
+
+#[test]
+fn runs_that_end_after_fewer_records_than_a_window_holds_get_on() {
+    let windows =
+        [Windows::Count(5), Windows::Fixed(5, false), Windows::Sliding(6, 3, true), Windows::Emitter(5)];
+    for window in windows {
+        let whole = Bench::new(23);
+        let ids = |all: &[A]| Seen { ids: all.iter().map(|a| a.id).collect() };
+        whole.end(whole.run(window.put_on(Mill::new(ids)))).unwrap();
+        let bench = Bench::new(23);
+        let runs = (1..30).find(|_| {
+            let mill = window.put_on(Mill::new(ids)).stop_after_records(2);
+            bench.end(bench.run(mill)).unwrap().end != EndReason::Records
+        });
+        assert!(runs.is_some_and(|runs| runs > 3), "{window:?}: {runs:?}");
+        assert_eq!(bench.store.durable().lines, whole.store.durable().lines, "{window:?}");
+    }
 }

@@ -338,7 +338,7 @@ impl Walk {
         }
         loop {
             let position = self.next;
-            if position >= self.limits.masters {
+            if position >= self.limits.masters && self.done_with() >= self.limits.masters {
                 return Ok(Found::Enough);
             }
             if position >= self.nodes[0].node.end() {

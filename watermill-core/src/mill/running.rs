@@ -228,7 +228,9 @@ impl<M: StreamRecord> Mill<M> {
         self
     }
 
-    /// Ends the run when so many masters are done with, those included that the joins did not keep.
+    /// Ends the run when so many masters are done with, those included that the joins did not keep. Each run counts from its own beginning.
+    ///
+    /// Masters of an open window are not done with: the run goes on until it closes, so that each run gets at least one window further.
     ///
     /// ```
     /// # extern crate watermill_core as watermill;
