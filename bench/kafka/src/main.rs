@@ -56,7 +56,9 @@ fn all(arguments: &[String]) -> Result<(), Failure> {
     let kafka = Kafka::start(KafkaOptions::new().benchmarked().heap("1g"))?;
     let from = kafka.fresh_topic("locations", PARTITIONS)?;
     load(&kafka, &from, count)?;
-    println!("{count} records in {PARTITIONS} partitions, read twice and joined; wall s, cpu s, peak MiB, results");
+    println!(
+        "{count} records in {PARTITIONS} partitions, read twice and joined; wall s, cpu s, peak MiB, results"
+    );
     for _ in 0..repeats {
         for candidate in CANDIDATES.iter().filter(|candidate| candidate.contains(wanted)) {
             let to = kafka.fresh_topic("speeds", PARTITIONS)?;
@@ -68,7 +70,10 @@ fn all(arguments: &[String]) -> Result<(), Failure> {
                 return Err(format!("{candidate}: {}", String::from_utf8_lossy(&output.stderr)).into());
             }
             let whole = begin.elapsed().as_secs_f64();
-            println!("{candidate:10} {} ({whole:.2} s with start and end)", String::from_utf8_lossy(&output.stdout).trim());
+            println!(
+                "{candidate:10} {} ({whole:.2} s with start and end)",
+                String::from_utf8_lossy(&output.stdout).trim()
+            );
         }
     }
     Ok(())
@@ -123,7 +128,8 @@ fn child(arguments: &[String]) -> Result<(), Failure> {
 fn cpu_seconds() -> Result<f64, Failure> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: f64 = fields.get(11).ok_or("utime")?.parse::<f64>()? + fields.get(12).ok_or("stime")?.parse::<f64>()?;
+    let ticks: f64 =
+        fields.get(11).ok_or("utime")?.parse::<f64>()? + fields.get(12).ok_or("stime")?.parse::<f64>()?;
     Ok(ticks / 100.0)
 }
 
