@@ -7,6 +7,7 @@
 //! - `sink.rs` → `outbox.rs` → `producer.rs`: from results to messages, within transactions.
 //! - `committer.rs` → `group.rs` → `offset_metadata.rs`: from a checkpoint to offsets, and back.
 //! - `marks.rs`: EndOfStream of lanes that write to each other's partitions. `partitioner.rs`: where keys belong.
+//! - `native.rs`: many messages in one call, the only module with `unsafe`.
 //! - `context.rs`, `failure.rs`: what the client library tells.
 
 mod broker;
@@ -18,6 +19,7 @@ mod group;
 mod marks;
 mod membership;
 mod message;
+mod native;
 mod offset_metadata;
 mod options;
 mod outbox;

@@ -18,7 +18,8 @@ use watermill_servers::kafka::{Kafka, unique};
 fn in_file(path: &Path, partitions: u32, count: i64) {
     let text = fs::read_to_string(path).unwrap();
     let all: Vec<Speed> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let mut wanted: Vec<_> = (0..partitions).map(|partition| expected(count, partition).into_iter().peekable()).collect();
+    let mut wanted: Vec<_> =
+        (0..partitions).map(|partition| expected(count, partition).into_iter().peekable()).collect();
     for speed in &all {
         // The same in every partition, but each partition has its own turn.
         let whose = wanted.iter_mut().find_map(|wanted| (wanted.peek() == Some(speed)).then_some(wanted));
@@ -38,7 +39,8 @@ fn the_partitions_of_a_topic_go_into_one_file_exactly_once_over_restarts() {
         fill(kafka, &from, partitions, 0..2000);
         let application = unique("to-file");
         let run = |mill: Mill<Here>| {
-            let read = KafkaBroker::new(kafka.bootstrap(), &application).read::<Here>(&from).read::<Next>(&from);
+            let read =
+                KafkaBroker::new(kafka.bootstrap(), &application).read::<Here>(&from).read::<Next>(&from);
             mill.run_blocking(read.and(JsonFileBroker::new().write::<Speed>(&path)))
         };
         // Runs that are ended in the middle: by a count, by the function, and by waiting for more.
@@ -63,7 +65,8 @@ fn a_file_goes_into_a_topic_exactly_once_over_restarts() {
     let to = kafka.fresh_topic("speeds", 1).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("locations.ndjson");
-    let lines: Vec<String> = (0..2000).map(|time| serde_json::to_string(&here(time, 0)).unwrap() + "\n").collect();
+    let lines: Vec<String> =
+        (0..2000).map(|time| serde_json::to_string(&here(time, 0)).unwrap() + "\n").collect();
     fs::write(&path, lines.concat()).unwrap();
     let application = unique("from-file");
     let run = |mill: Mill<Here>| {
