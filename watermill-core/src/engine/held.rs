@@ -123,10 +123,10 @@ impl Walk {
         let state = &self.nodes[node];
         let marks = &state.marks;
         let (marked, end) = (marks.count(), state.node.end());
-        let Counts { read, skipped, dead_lettered, letters, held, .. } = state.node.counts();
+        let Counts { read, skipped, late, dead_lettered, letters, held, .. } = state.node.counts();
         // Neither is done with: letters that are not durable, and records that wait to be sorted back.
         let letters = letters + held;
-        let known = Account { read, skipped, dead_lettered, letters, ..Account::default() };
+        let known = Account { read, skipped, late, dead_lettered, letters, ..Account::default() };
         if self.done.is_some() {
             // Of what is held the next run makes something; when there is none, nobody needs it.
             return Account { matched: marked, unmatched: marks.unmarked_below(end) + letters, ..known };

@@ -411,6 +411,7 @@ impl<'a> LaneRun<'a> {
                     skipped: account.skipped,
                     dead_lettered: account.dead_lettered,
                     pending: account.pending,
+                    late: account.late,
                 }
             })
             .collect()
