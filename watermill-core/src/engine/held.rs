@@ -3,7 +3,8 @@
 use super::bookmark::Bookmark;
 use super::leak::Account;
 use super::node::Counts;
-use super::walk::Walk;
+use super::walk::{Walk, WalkNode};
+use super::windowed::Kind;
 use crate::broker::Position;
 
 /// Where a restart goes on.
@@ -107,10 +108,15 @@ impl Walk {
         }
     }
 
-    /// As [`Walk::standing`], were the call that was prepared last not made; not known of windows.
+    /// As [`Walk::standing`], were the call that was prepared last not made; not known of windows that positions alone do not tell.
     pub(crate) fn standing_before_call(&mut self) -> Option<Standing> {
-        if self.window.is_some() {
-            return None;
+        if let Some(window) = &self.window {
+            if !matches!(window.kind, Kind::Apart(_)) || self.window_state().is_some() {
+                return None;
+            }
+            let start = |node: &WalkNode| node.call_start.as_ref().map(Bookmark::position);
+            let positions = self.nodes.iter().map(start).collect::<Option<_>>()?;
+            return Some(Standing { positions, window: None });
         }
         self.next = self.next.saturating_sub(1);
         let standing = self.standing();
