@@ -19,6 +19,9 @@
 //! `length` bytes, and this CRC-32. It stands at the beginning of the hidden file until it was appended. The state of such an output stays
 //! when the run has ended.
 //!
+//! A position has `"last"`, the record with the last key before it (`{"offset":4752,"number":99}`), `"also_last"` where several keys have each their own,
+//! and `"finished"`, ranges behind `next` that are finished, where records were sorted back: see [`Position`].
+//!
 //! Where the mill's window asks for it, `"window"` stands behind the outputs: a text that only the mill reads.
 //!
 //! Where several lanes write to the same outputs (the partitions of a topic into a file), `"lanes"` has for each of them that has committed

@@ -180,10 +180,7 @@ impl Scenario {
             data.shuffle_b(&mut random);
         }
         let windows = windows(&mut random, join);
-        let kind = match random.pick(&Kind::ALL) {
-            kind if kind.acks() && windows.one_by_one() => Kind::Async,
-            kind => kind,
-        };
+        let kind = random.pick(&Kind::ALL);
         let in_flight = match kind {
             Kind::Sync | Kind::PerLane => None,
             _ if windows.one_by_one() => None,
@@ -260,6 +257,7 @@ impl Scenario {
     pub fn room(&self) -> usize {
         match self.kind {
             Kind::Sync | Kind::PerLane => 1,
+            _ if self.windows.one_by_one() => 1,
             Kind::Async => self.in_flight.unwrap_or(1),
             Kind::Ack | Kind::AsyncAck => self.in_flight.unwrap_or(256),
         }

@@ -257,7 +257,8 @@ impl Ran<'_> {
                 OnBad::Skip => input.dead_lettered,
                 _ => input.skipped,
             };
-            if input.records != all || wrong > 0 {
+            let late = input.late > 0 && self.scenario.on_idle.is_none();
+            if input.records != all || wrong > 0 || late {
                 return Err(format!("not everything is accounted for: {input:?}"));
             }
         }

@@ -189,6 +189,9 @@ impl<R: StreamRecord> Node<R> {
 
     /// Leaves a bad record out, if the policy says so; `cut` where `raw` is only its beginning.
     pub(super) fn leave_out(&mut self, error: &BadRecord, raw: &[u8], cut: bool) -> bool {
+        if self.on_bad != OnBad::Fail {
+            self.late += u64::from(matches!(error.cause, BadCause::Late { .. }));
+        }
         let what = match self.on_bad {
             OnBad::Fail => return false,
             OnBad::Skip => {

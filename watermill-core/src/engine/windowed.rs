@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
+use super::bookmark::Bookmark;
 use super::buffer::Held;
 use super::custom::Custom;
 use super::sliding::Sliding;
@@ -212,7 +213,7 @@ impl Walk {
     fn close_window(&mut self, stage: &mut dyn Stage, reason: CloseReason) -> Step {
         self.finish_below(stage);
         stage.place_masters();
-        let place = self.nodes[0].window_start.take().and_then(|start| start.place());
+        let place = self.nodes[0].window_start.as_ref().and_then(Bookmark::place);
         if let Some(window) = &mut self.window {
             let (masters, last) = (window.count as u64, window.last);
             if let Some(noted) = self.masters.as_mut().filter(|_| masters == 0) {
@@ -223,7 +224,7 @@ impl Walk {
             self.trace_window(masters, place.as_ref(), last);
         }
         for node in &mut self.nodes {
-            node.window_start = None;
+            node.call_start = node.window_start.take();
             node.node.take_back();
             node.members_seen.clear();
         }

@@ -41,7 +41,7 @@ pub struct BadRecord {
     pub cause: BadCause,
 }
 
-fn excerpt_part(excerpt: Option<&String>) -> String {
+pub(super) fn excerpt_part(excerpt: Option<&String>) -> String {
     excerpt.map(|text| format!(", text `{text}`")).unwrap_or_default()
 }
 

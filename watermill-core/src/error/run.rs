@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::bad::excerpt_part;
 use super::{BadRecord, BoxError, BuildError, RecordPlace, key_part};
 use crate::last_call::CallReport;
 
@@ -88,7 +89,8 @@ pub enum RunError {
     /// A key that is computed by the user's own code panicked. That is a mistake in the code, not a bad record: policies for bad records do
     /// not apply.
     #[error(
-        "the key `{expression}` panicked at a record in stream `{stream}` at {place}; mend the key, or let it be `None` for such records, which matches nothing"
+        "the key `{expression}` panicked at a record in stream `{stream}` at {place}{}; mend the key, or let it be `None` for such records, which matches nothing",
+        excerpt_part(.excerpt.as_ref())
     )]
     KeyPanicked {
         /// The stream, by its record type and name.
@@ -97,6 +99,8 @@ pub enum RunError {
         place: RecordPlace,
         /// The key expression.
         expression: String,
+        /// The start of its text, where its storage can be read again there.
+        excerpt: Option<String>,
         /// The text of the panic.
         #[source]
         cause: BoxError,

@@ -21,6 +21,9 @@ impl<M: StreamRecord> Mill<M> {
     /// no commit passes a call that is not finished. Worth it for functions that take long: a call that is handed to another thread costs
     /// some microseconds more.
     ///
+    /// Sliding windows and those of an emitter share their masters, so that their calls are made one after the other: more than one worker is a
+    /// [`BuildError`](crate::BuildError) with them.
+    ///
     /// For functions given to [`Mill::new`]. A closure of [`Mill::per_lane`] belongs to one lane alone, and async functions have
     /// [`in_flight`](Mill::in_flight): both are a [`BuildError`](crate::BuildError) here.
     ///
