@@ -8,12 +8,13 @@
 //! - `committer.rs` → `group.rs` → `offset_metadata.rs`: from a checkpoint to offsets, and back.
 //! - `marks.rs`: EndOfStream of lanes that write to each other's partitions. `partitioner.rs`: where keys belong.
 //! - `native.rs`: many messages in one call, the only module with `unsafe`.
-//! - `context.rs`, `failure.rs`: what the client library tells.
+//! - `context.rs`, `failure.rs`: what the client library tells. `fault.rs`: where tests kill.
 
 mod broker;
 mod committer;
 mod context;
 mod failure;
+mod fault;
 mod fetch;
 mod group;
 mod marks;
@@ -32,6 +33,9 @@ mod source;
 mod topics;
 
 pub use broker::KafkaBroker;
+#[cfg(feature = "fault-points")]
+#[doc(hidden)]
+pub use fault::FAULT_POINTS;
 pub use message::KafkaMessage;
 pub use partitioner::murmur2_partition;
 pub use result_topic::ResultTopic;

@@ -23,6 +23,7 @@ use watermill_core::error::BrokerError;
 
 use crate::context::{Context, Health};
 use crate::failure::{Told, client_failure, failure};
+use crate::fault::fault_point;
 use crate::group::Group;
 use crate::outbox::Outbox;
 
@@ -113,6 +114,7 @@ impl LaneProducer {
             }
         }
         self.producer = Some(producer);
+        fault_point!("fenced");
         Ok(())
     }
 
@@ -206,11 +208,14 @@ impl LaneProducer {
         drop(self.health.take_undelivered());
         again(until, || producer.begin_transaction())
             .map_err(|error| classed(producer, error, until, false))?;
+        fault_point!("begun");
         let sent = send(producer, &self.health, &self.topics, &mut self.outbox, until);
         sent.map_err(|error| classed(producer, error, until, false))?;
         // Drained here: the commit by itself would wait for a tenth of a second at a time.
         match drain(producer, &self.health, until) {
-            Ok(()) => {}
+            Ok(()) => {
+                fault_point!("drained");
+            }
             Err(Undelivered::Message(code @ RDKafkaErrorCode::MessageSizeTooLarge, place)) => {
                 abort(producer, until)?;
                 let cause = KafkaError::MessageProduction(code);
@@ -231,8 +236,14 @@ impl LaneProducer {
         };
         again(until, || producer.send_offsets_to_transaction(commit.offsets, &group, CALL))
             .map_err(|error| classed(producer, error, until, false))?;
-        again(until, || producer.commit_transaction(CALL))
-            .map_err(|error| classed(producer, error, until, true))
+        fault_point!("offsets-sent");
+        let committed = again(until, || {
+            fault_point!("commit");
+            producer.commit_transaction(CALL)
+        });
+        committed.map_err(|error| classed(producer, error, until, true))?;
+        fault_point!("committed");
+        Ok(())
     }
 }
 
@@ -317,7 +328,13 @@ fn send(
         record.timestamp = message.timestamp;
         record.headers.clone_from(&message.headers);
         match producer.send(record) {
-            Ok(()) => *sent += 1,
+            Ok(()) => {
+                *sent += 1;
+                #[cfg(feature = "fault-points")]
+                if *sent == messages.len().div_ceil(2) {
+                    fault_point!("half-sent");
+                }
+            }
             Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                 // It is slower than this lane, which waits here.
                 producer.poll(Duration::from_millis(1));

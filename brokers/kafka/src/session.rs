@@ -13,6 +13,7 @@ use watermill_core::error::BrokerError;
 use crate::broker::{Input, KafkaBroker, Output};
 use crate::committer::{Delivery, Ended, LaneCommitter, Work};
 use crate::failure::{Told, failure};
+use crate::fault::fault_point;
 use crate::fetch::Fetcher;
 use crate::group::{Found, Group, Layout};
 use crate::marks::Passed;
@@ -167,6 +168,7 @@ impl RunPlan {
             Some(layout) => layout.find(group)?,
             None => None,
         };
+        fault_point!("found");
         Ok(Prepared { producer, found })
     }
 }
