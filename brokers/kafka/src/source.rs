@@ -1,6 +1,7 @@
 //! A typed source: the records of one partition, for one node of the mill.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::Message as _;
@@ -17,6 +18,7 @@ use crate::failure::{Told, client_failure, failure};
 use crate::fetch::Fetched;
 use crate::marks::{self, Passed};
 use crate::message::{DecodeMessage, headers_of, message_of};
+use crate::topic_ends::TopicEnd;
 
 /// So many messages are a batch, at most.
 const BATCH: usize = 2000;
@@ -44,6 +46,8 @@ pub(crate) struct SourceSettings {
     pub(crate) ended: Option<InputEnd>,
     /// The offset behind the last record there is, when the run began.
     pub(crate) end_at_start: u64,
+    /// Where a mark in another partition ends this one.
+    pub(crate) topic_end: Option<Arc<TopicEnd>>,
 }
 
 /// Reads records of type `R` from one partition.
@@ -55,6 +59,8 @@ pub(crate) struct KafkaSource<R> {
     origin: Arc<Origin>,
     next: u64,
     over: bool,
+    /// All that there is has been delivered.
+    at_end: bool,
 }
 
 /// A batch that is being filled.
@@ -78,7 +84,7 @@ impl<R: StreamRecord> KafkaSource<R> {
     ) -> Self {
         let origin = Arc::new(Origin::Topic { topic: settings.topic.clone(), partition: settings.partition });
         let next = settings.next;
-        Self { settings, decoder, fetched, origin, next, over: false }
+        Self { settings, decoder, fetched, origin, next, over: false, at_end: false }
     }
 
     fn place(&self) -> String {
@@ -105,7 +111,12 @@ impl<R: StreamRecord> KafkaSource<R> {
             filling.end = Some(self.settings.ended.unwrap_or(InputEnd::Exhausted));
             return Ok(filling);
         };
-        let result = self.take_from(&fetched, &mut filling);
+        let mut result = Ok(());
+        if self.topic_has_ended(self.next) {
+            filling.end = Some(InputEnd::Mark);
+        } else {
+            result = self.take_from(&fetched, &mut filling);
+        }
         self.fetched = Some(fetched);
         result.map(|()| filling)
     }
@@ -118,8 +129,11 @@ impl<R: StreamRecord> KafkaSource<R> {
                 // All that there was when the run began has been delivered; what came since does not matter.
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     fetched.health().well();
+                    self.at_end = true;
                     if self.settings.stop.is_some() {
                         filling.end = Some(InputEnd::Exhausted);
+                    } else if let Some(topic) = &self.settings.topic_end {
+                        topic.wait(&fetched.more);
                     }
                 }
                 Some(Err(error)) => self.error(fetched, error)?,
@@ -131,6 +145,13 @@ impl<R: StreamRecord> KafkaSource<R> {
         Ok(())
     }
 
+    /// Whether a mark in another partition has ended this one before `offset`.
+    #[inline]
+    fn topic_has_ended(&self, offset: u64) -> bool {
+        let topic = self.settings.topic_end.as_ref();
+        topic.is_some_and(|topic| topic.end().is_some_and(|end| offset >= end))
+    }
+
     #[inline]
     fn message(&mut self, message: &BorrowedMessage<'_>, filling: &mut Filling<R>) {
         let offset = message.offset().max(0).cast_unsigned();
@@ -138,7 +159,12 @@ impl<R: StreamRecord> KafkaSource<R> {
             filling.end = Some(InputEnd::Exhausted);
             return;
         }
+        if self.topic_has_ended(offset) {
+            filling.end = Some(InputEnd::Mark);
+            return;
+        }
         filling.read += 1;
+        self.at_end = false;
         self.next = offset + 1;
         // Without a value it says that its key was deleted: no record.
         let Some(value) = message.payload() else { return };
@@ -279,7 +305,12 @@ impl<R: StreamRecord> Source<R> for KafkaSource<R> {
     }
 
     fn lag(&self) -> Option<Lag> {
-        let end = self.settings.stop.unwrap_or(self.settings.end_at_start);
+        // Behind the last record there may be control records, which nobody delivers.
+        if self.at_end || self.over {
+            return Some(Lag::Records(0));
+        }
+        let told = self.fetched.as_ref().map_or(0, |fetched| fetched.end.load(Ordering::Relaxed));
+        let end = self.settings.stop.unwrap_or_else(|| self.settings.end_at_start.max(told));
         Some(Lag::Records(end.saturating_sub(self.next)))
     }
 }
