@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use watermill_core::broker::codec::{Decode, Encode, JsonCodec};
+use watermill_core::broker::codec::{Decode, Encode, JsonCodec, ReplayCodec};
 use watermill_core::broker::{
     AnySink, AnySource, BoxFuture, Broker, Catalog, InputDecl, Job, OutputDecl, Session,
 };
@@ -21,7 +21,6 @@ use crate::format::{Compression, Format, by_name};
 use crate::location::Location;
 use crate::options::Options;
 use crate::output_text::OutputText;
-use crate::replay::ReplayCodec;
 use crate::session::FileSession;
 use crate::sink::{FileSink, Rules, Writer};
 use crate::source::{Beginning, FileSource};

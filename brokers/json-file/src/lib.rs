@@ -9,7 +9,6 @@
 //!   on other threads and hands them over in order; `excerpt` is what messages show of a record;
 //! - files that are followed (`follow`): a `watcher` looks at each; `generation`s are the files that had the name, told apart by `rotation`;
 //!   the `follow_framer` cuts their text;
-//! - `replay` reads dead letters back as the stream that they are from;
 //! - `resume` takes up where an earlier run stopped;
 //! - writing: `sink` formats on a thread of its own into an `output_text`, which goes to a `partial_file`; `committer` makes all of
 //!   them durable, records how far that is in the `state_file`, and gives them their names in the end, or lets them grow under their
@@ -42,7 +41,6 @@ mod location;
 mod options;
 mod output_text;
 mod partial_file;
-mod replay;
 mod resume;
 mod rotation;
 mod session;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use watermill_core::broker::codec::{Decode, Encode, JsonCodec};
+use watermill_core::broker::codec::{Decode, Encode, JsonCodec, ReplayCodec};
 use watermill_core::broker::{
     AnySink, AnySource, BoxFuture, Broker, Catalog, InputDecl, Job, OutputDecl, Session,
 };
@@ -162,6 +162,50 @@ impl KafkaBroker {
         make: impl Fn(&KafkaMessage<'_>) -> Result<R, BadCause> + Send + Sync + 'static,
     ) -> Self {
         self.input::<R>(None, topic.into(), Arc::new(ByFunction(make)))
+    }
+
+    /// Reads dead letters of the stream of `R` back as that stream: what a run has put aside is fed back in, by the same mill under an application name of
+    /// its own. Letters of other streams in the same topic are passed over.
+    ///
+    /// Each message is a [`DeadLetter`](watermill_core::DeadLetter), whose `raw` is the record's text: write the letter again with it mended, or with the record itself in
+    /// its place (`"raw": {"time": 20, "x": 1.5}`). Nothing else needs to be changed. A letter that still holds no record is a bad record, whose
+    /// error names both places; put aside again, it can be replayed again.
+    ///
+    /// ```
+    /// # use watermill_core::record::Json;
+    /// # use watermill_kafka::KafkaBroker;
+    /// let kafka = KafkaBroker::new("localhost:9092", "events-mended").replay::<Json>("events-dead-letters").until_current_end();
+    /// ```
+    pub fn replay<R: StreamRecord + DeserializeOwned>(self, topic: impl Into<String>) -> Self {
+        self.replay_with::<R>(topic, JsonCodec)
+    }
+
+    /// As [`replay`](Self::replay), of one of several streams of `R`: the one with this name, under which it was read first.
+    ///
+    /// ```
+    /// # use watermill_core::record::Json;
+    /// # use watermill_kafka::KafkaBroker;
+    /// let kafka = KafkaBroker::new("localhost:9092", "events-mended").replay_as::<Json>("left", "events-dead-letters");
+    /// ```
+    pub fn replay_as<R: StreamRecord + DeserializeOwned>(
+        self,
+        name: impl Into<String>,
+        topic: impl Into<String>,
+    ) -> Self {
+        let name = name.into();
+        let codec = ReplayCodec::new::<R>(Some(&name), JsonCodec);
+        self.input::<R>(Some(name), topic.into(), Arc::new(ByValue(codec)))
+    }
+
+    /// As [`replay`](Self::replay), of records that are read with a codec of your own.
+    ///
+    /// ```
+    /// # use watermill_core::{broker::codec::JsonCodec, record::Json};
+    /// # use watermill_kafka::KafkaBroker;
+    /// let kafka = KafkaBroker::new("localhost:9092", "events-mended").replay_with::<Json>("events-dead-letters", JsonCodec);
+    /// ```
+    pub fn replay_with<R: StreamRecord>(self, topic: impl Into<String>, codec: impl Decode<R>) -> Self {
+        self.input::<R>(None, topic.into(), Arc::new(ByValue(ReplayCodec::new::<R>(None, codec))))
     }
 
     fn input<R: StreamRecord>(
@@ -323,6 +367,20 @@ impl KafkaBroker {
     /// ```
     pub fn until_current_end(mut self) -> Self {
         self.options.until_current_end = true;
+        self
+    }
+
+    /// Takes a mark in one partition for the end of its whole topic, in every topic that is read: for producers that write one mark a topic, as Python's
+    /// watermill does. The other partitions end where they ended a second after the mark was seen, or at marks of their own.
+    ///
+    /// Without this, a mark ends its own partition, and others go on.
+    ///
+    /// ```
+    /// # use watermill_kafka::KafkaBroker;
+    /// let kafka = KafkaBroker::new("localhost:9092", "events").eos_per_topic();
+    /// ```
+    pub fn eos_per_topic(mut self) -> Self {
+        self.options.eos_per_topic = true;
         self
     }
 

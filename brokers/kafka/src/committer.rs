@@ -22,6 +22,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct Ended {
     /// The place of its topic among those of the lane.
     pub(crate) topic: usize,
+    pub(crate) name: String,
     pub(crate) partitions: i32,
     pub(crate) crosses_lanes: bool,
 }
@@ -67,9 +68,10 @@ pub(crate) struct Work {
 impl Work {
     /// Whether this end is only that of what there was when the run began.
     fn goes_on_later(&self, checkpoint: &Checkpoint) -> bool {
+        let marked = checkpoint.positions.first().is_some_and(|master| master.marked);
         self.until_current_end
-            && checkpoint.positions.iter().any(|position| position.ended)
-            && !checkpoint.positions.iter().any(|position| position.marked)
+            && !marked
+            && checkpoint.positions.iter().any(|position| position.ended && !position.marked)
     }
 
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), BrokerError> {
@@ -106,18 +108,22 @@ impl Work {
         Ok(())
     }
 
-    /// The marks of outputs that end with this commit.
+    /// The marks of outputs that end with this commit. A topic that several of them are written to ends with the last one.
     fn put_marks(&self, checkpoint: &Checkpoint, producer: &mut LaneProducer) {
         for (number, output) in self.outputs.iter().enumerate() {
-            let ended = |all: &[bool]| all.get(number).copied().unwrap_or(false);
-            if !ended(&checkpoint.ended_outputs) || ended(&self.ended) {
+            let same = || self.outputs.iter().enumerate().filter(|(_, other)| other.name == output.name);
+            let ended = |all: &[bool]| same().all(|(other, _)| all.get(other).copied().unwrap_or(false));
+            let is_first = same().next().is_some_and(|(first, _)| first == number);
+            if !is_first || !ended(&checkpoint.ended_outputs) || ended(&self.ended) {
                 continue;
             }
-            let text = marks::text(self.layout.lane, self.lanes, output.crosses_lanes);
+            let crosses_lanes = same().any(|(_, other)| other.crosses_lanes);
+            let text = marks::text(self.layout.lane, self.lanes, crosses_lanes);
+            // Partitions that no lane has for its own are shared out, so that they end, too.
             let own = i32::try_from(self.layout.lane).unwrap_or(i32::MAX);
-            let partitions =
-                if output.crosses_lanes { 0..output.partitions } else { own..own.saturating_add(1) };
-            for partition in partitions {
+            let step = if crosses_lanes { 1 } else { self.lanes.max(1) as usize };
+            let first = if crosses_lanes { 0 } else { own };
+            for partition in (first..output.partitions).step_by(step) {
                 let start = producer.outbox.bytes.len();
                 producer.outbox.bytes.extend_from_slice(&text);
                 let value = start..producer.outbox.bytes.len();

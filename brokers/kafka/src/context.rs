@@ -1,5 +1,7 @@
 //! What clients are told by librdkafka: its log goes to `tracing`, its errors are kept for those who wait.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
+use serde::Deserialize;
 
 /// What is known of the connections of a client.
 #[derive(Debug, Clone, Default)]
@@ -88,10 +91,70 @@ impl Health {
     }
 }
 
+/// Where partitions end that are fetched, as the servers tell it along with the records.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ends(Arc<Mutex<BTreeMap<String, Partitions>>>);
+
+type Partitions = BTreeMap<i32, Arc<AtomicU64>>;
+
+impl Ends {
+    /// From now on the end of this partition is kept up to date.
+    pub(crate) fn follow(&self, topic: &str, partition: i32) -> Arc<AtomicU64> {
+        let end = Arc::new(AtomicU64::new(0));
+        let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        topics.entry(topic.to_owned()).or_default().insert(partition, Arc::clone(&end));
+        end
+    }
+
+    fn told(&self, statistics: &Statistics) {
+        let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (topic, told) in &statistics.topics {
+            let Some(partitions) = topics.get_mut(topic) else { continue };
+            partitions.retain(|_, end| Arc::strong_count(end) > 1);
+            for told in told.partitions.values() {
+                // Less than 0 is not known yet.
+                if let (Some(end), Ok(at)) = (partitions.get(&told.partition), u64::try_from(told.ls_offset))
+                {
+                    end.store(at, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+/// What is needed of librdkafka's statistics.
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    topics: BTreeMap<String, TopicStatistics>,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics {
+    #[serde(default)]
+    partitions: BTreeMap<String, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    partition: i32,
+    /// Behind the last record that readers of committed records can see.
+    #[serde(default = "unknown")]
+    ls_offset: i64,
+}
+
+fn unknown() -> i64 {
+    -1
+}
+
 /// The context of consumers and producers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Context {
     pub(crate) health: Health,
+    /// Those who follow them.
+    pub(crate) ends: Option<Ends>,
+    /// Statistics are for the broker alone: nobody has asked for them.
+    pub(crate) statistics_are_own: bool,
 }
 
 impl ClientContext for Context {
@@ -110,6 +173,14 @@ impl ClientContext for Context {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
+        if let Some(ends) = &self.ends
+            && let Ok(statistics) = serde_json::from_slice(statistics)
+        {
+            ends.told(&statistics);
+        }
+        if self.statistics_are_own {
+            return;
+        }
         tracing::info!(target: "watermill::librdkafka::statistics", "{}", String::from_utf8_lossy(statistics));
     }
 

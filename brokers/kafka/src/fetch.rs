@@ -3,7 +3,7 @@
 //! A queue of its own, because a merge reads from the stream that lags behind: a queue that all partitions share would deliver one of them far ahead of the other.
 //! One client reads a partition once. Where several nodes of a mill read the same one, at different places, each has its own client.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 use watermill_core::error::BrokerError;
 
-use crate::context::{Context, Health};
+use crate::context::{Context, Ends, Health};
 use crate::failure::{client_failure, failure};
 use crate::native::Queue;
 use crate::options::Options;
@@ -26,6 +26,7 @@ const POLL: Duration = Duration::from_millis(200);
 pub(crate) struct Fetcher {
     consumer: Arc<BaseConsumer<Context>>,
     health: Health,
+    ends: Ends,
     /// Assignments are changed by one at a time.
     assigning: Mutex<()>,
     /// Those who may wait for messages, to be woken when none will come.
@@ -36,7 +37,12 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     pub(crate) fn new(options: &Options) -> Result<Arc<Self>, BrokerError> {
-        let context = Context::default();
+        let ends = Ends::default();
+        let context = Context {
+            ends: Some(ends.clone()),
+            statistics_are_own: options.statistics.is_none(),
+            ..Context::default()
+        };
         let health = context.health.clone();
         let place = format!("`{}`", options.servers);
         let consumer: BaseConsumer<Context> = options
@@ -59,6 +65,7 @@ impl Fetcher {
         Ok(Arc::new(Self {
             consumer,
             health,
+            ends,
             assigning: Mutex::new(()),
             waiting,
             stop,
@@ -95,7 +102,8 @@ impl Fetcher {
         let assigning = self.assigning.lock().unwrap_or_else(PoisonError::into_inner);
         self.consumer.incremental_assign(&list).map_err(asked)?;
         drop(assigning);
-        Ok(Fetched { queue, _callback: callback, more, fetcher: Arc::clone(self), list })
+        let end = self.ends.follow(topic, partition);
+        Ok(Fetched { queue, _callback: callback, more, end, fetcher: Arc::clone(self), list })
     }
 
     pub(crate) fn health(&self) -> &Health {
@@ -148,6 +156,8 @@ pub(crate) struct Fetched {
     _callback: PartitionQueue<Context>,
     /// Notified when the queue is not empty any more.
     pub(crate) more: Arc<Notify>,
+    /// Where it ends, as far as that was told; 0 before.
+    pub(crate) end: Arc<AtomicU64>,
     fetcher: Arc<Fetcher>,
     list: TopicPartitionList,
 }

@@ -30,6 +30,8 @@ const PART: u64 = 16;
 const RANGES: u64 = 32;
 const LAST_PART: u64 = 64;
 const LANE_MARKS: u64 = 128;
+/// The ranges are of the position's own part and go up, as they always do in a partition: then they take two bytes each, mostly.
+const PLAIN_RANGES: u64 = 256;
 
 const FINISHED: u64 = 1;
 const WINDOW: u64 = 2;
@@ -124,6 +126,7 @@ fn take_lane(rest: &mut &[u8]) -> Option<LaneState> {
 fn put_node(bytes: &mut Vec<u8>, NodePosition { node, position, marks }: &NodePosition, base: u64) {
     let flag = |is: bool, flag: u64| if is { flag } else { 0 };
     let last_part = position.last.as_ref().is_some_and(|last| last.part != position.part);
+    let plain = is_plain(position);
     put(bytes, *node as u64);
     put(
         bytes,
@@ -134,7 +137,8 @@ fn put_node(bytes: &mut Vec<u8>, NodePosition { node, position, marks }: &NodePo
             | flag(!position.part.is_empty(), PART)
             | flag(!position.finished.is_empty(), RANGES)
             | flag(last_part, LAST_PART)
-            | flag(!marks.is_empty(), LANE_MARKS),
+            | flag(!marks.is_empty(), LANE_MARKS)
+            | flag(plain, PLAIN_RANGES),
     );
     put_signed(bytes, position.next, base);
     if position.number != 0 {
@@ -154,6 +158,12 @@ fn put_node(bytes: &mut Vec<u8>, NodePosition { node, position, marks }: &NodePo
         put(bytes, position.finished.len() as u64);
         let mut before = position.next;
         for range in &position.finished {
+            if plain {
+                put(bytes, range.from - before);
+                put(bytes, range.to - range.from);
+                before = range.to;
+                continue;
+            }
             put_text(bytes, &range.part);
             put_signed(bytes, range.from, before);
             put_signed(bytes, range.to, range.from);
@@ -166,6 +176,15 @@ fn put_node(bytes: &mut Vec<u8>, NodePosition { node, position, marks }: &NodePo
             put(bytes, u64::from(*mark));
         }
     }
+}
+
+fn is_plain(position: &Position) -> bool {
+    let mut before = position.next;
+    position.finished.iter().all(|range| {
+        let in_order = range.part.is_empty() && range.from >= before && range.to >= range.from;
+        before = range.to;
+        in_order
+    })
 }
 
 fn take_node(rest: &mut &[u8], base: u64) -> Option<NodePosition> {
@@ -190,6 +209,13 @@ fn take_node(rest: &mut &[u8], base: u64) -> Option<NodePosition> {
         let count = take_count(rest)?;
         let mut before = position.next;
         for _ in 0..count {
+            if flags & PLAIN_RANGES != 0 {
+                let from = before.checked_add(take(rest)?)?;
+                let to = from.checked_add(take(rest)?)?;
+                position.finished.push(FinishedRange { part: String::new(), from, to });
+                before = to;
+                continue;
+            }
             let part = take_text(rest)?;
             let from = take_signed(rest, before)?;
             let to = take_signed(rest, from)?;
@@ -324,9 +350,9 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_records_that_came_late_fit() {
+    fn fourteen_hundred_records_that_came_late_fit() {
         let mut position = Position::at(5_000_000_000);
-        position.finished = (0..900)
+        position.finished = (0..1400)
             .map(|range| {
                 let from = 5_000_000_001 + 2 * range;
                 FinishedRange { part: String::new(), from, to: from + 1 }

@@ -20,6 +20,8 @@ const RESERVED: &[(&str, &str)] = &[
     ("group.instance.id", "call `static_member`"),
     ("delivery.report.only.error", "only errors are looked at"),
     ("statistics.interval.ms", "call `statistics`"),
+    ("isolation.level", "records of transactions that were aborted are never read"),
+    ("partitioner", "place results by `ResultTopic::key` or `ResultTopic::partition`"),
 ];
 
 /// Options of producers alone: consumers would warn of them.
@@ -37,7 +39,6 @@ const PRODUCER: &[&str] = &[
     "max.in.flight",
     "message.send.max.retries",
     "message.timeout.ms",
-    "partitioner",
     "queue.buffering.backpressure.threshold",
     "queue.buffering.max.kbytes",
     "queue.buffering.max.messages",
@@ -73,6 +74,9 @@ const CONSUMER: &[&str] = &[
     "session.timeout.ms",
 ];
 
+/// How large the client makes its batches unless told otherwise.
+const BATCH_BYTES: usize = 1_000_000;
+
 /// Where a stream begins that was never committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
@@ -93,6 +97,8 @@ pub(crate) struct Options {
     /// Streams end where their partitions did when the run began.
     pub(crate) until_current_end: bool,
     pub(crate) continue_after_eos: bool,
+    /// A mark in one partition ends the whole topic.
+    pub(crate) eos_per_topic: bool,
     /// Partitions and replicas of topics that are missing.
     pub(crate) create: Option<(i32, i32)>,
     pub(crate) member: Option<String>,
@@ -112,6 +118,7 @@ impl Options {
             start: Start::Earliest,
             until_current_end: false,
             continue_after_eos: false,
+            eos_per_topic: false,
             create: None,
             member: None,
             retry_for: Duration::from_secs(300),
@@ -221,11 +228,26 @@ impl Options {
             .set("fetch.message.max.bytes", "262144")
             .set("queued.min.messages", "10000")
             .set("queued.max.messages.kbytes", "8192");
+        if self.statistics.is_none() {
+            // They tell where partitions end, without a question to the servers.
+            config.set("statistics.interval.ms", "2000");
+        }
         self.user(config, PRODUCER)
     }
 
-    /// The producer of one lane; in a transaction where `transactional`.
-    pub(crate) fn producer(&self, lane: u32, transactional: bool) -> ClientConfig {
+    /// Reads a few records aside from the run, and waits for none.
+    pub(crate) fn peeker(&self) -> ClientConfig {
+        let mut config = self.fetcher();
+        config
+            .set("statistics.interval.ms", "0")
+            .set("auto.offset.reset", "earliest")
+            .set("fetch.wait.max.ms", "10")
+            .set("queued.min.messages", "100");
+        config
+    }
+
+    /// The producer of one lane; in a transaction where `transactional`. `most_bytes` is the least that one of its topics takes in one batch.
+    pub(crate) fn producer(&self, lane: u32, transactional: bool, most_bytes: usize) -> ClientConfig {
         let mut config = self.base(&format!("lane-{lane}"));
         config
             .set("enable.idempotence", "true")
@@ -233,6 +255,10 @@ impl Options {
             .set("linger.ms", "5")
             // The order of results is theirs; which partition a key belongs to is decided before.
             .set("partitioner", "murmur2_random");
+        if most_bytes < BATCH_BYTES {
+            // A topic refuses batches that are larger than it takes, even if each record in them is small.
+            config.set("batch.size", most_bytes.to_string());
+        }
         if transactional {
             config
                 .set("transactional.id", format!("{}-{lane}", self.application))
@@ -241,6 +267,12 @@ impl Options {
                 .set("transaction.timeout.ms", "30000");
         }
         self.user(config, CONSUMER)
+    }
+
+    /// Whether results are compressed, so that what they take in a topic is not known before.
+    pub(crate) fn compresses(&self) -> bool {
+        let names = ["compression.type", "compression.codec"];
+        self.client.iter().any(|(name, value)| names.contains(&name.as_str()) && value != "none")
     }
 
     /// How large a message may be, key and headers included.

@@ -99,7 +99,7 @@ impl LaneProducer {
     /// Connects. Fences whoever had this lane before, and ends his transaction.
     pub(crate) fn start(&mut self) -> Result<(), BrokerError> {
         self.producer = None;
-        let context = Context { health: self.health.clone() };
+        let context = Context { health: self.health.clone(), ..Context::default() };
         let made = self.config.create_with_context::<_, BaseProducer<Context>>(context);
         let producer = made.map_err(|cause| self.failed("make a producer for", cause))?;
         if self.transactional {

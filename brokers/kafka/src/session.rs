@@ -10,20 +10,19 @@ use watermill_core::broker::{
 };
 use watermill_core::error::BrokerError;
 
-use crate::broker::{Input, KafkaBroker, Output};
-use crate::committer::{Delivery, Ended, LaneCommitter, Work};
+use crate::broker::KafkaBroker;
+use crate::committer::{Delivery, LaneCommitter, Work};
 use crate::failure::{Told, failure};
-use crate::fault::fault_point;
 use crate::fetch::Fetcher;
 use crate::group::{Found, Group, Layout};
 use crate::marks::Passed;
 use crate::membership::{Lanes, Membership, News};
 use crate::offset_metadata::LaneState;
-use crate::options::Options;
-use crate::producer::LaneProducer;
+use crate::plan::{Prepared, RunPlan};
 use crate::sink::SinkSettings;
 use crate::source::SourceSettings;
-use crate::topics::Looker;
+use crate::topic_ends::TopicEnds;
+use crate::topics::{Extent, Looker};
 
 /// A run.
 pub(crate) struct KafkaSession {
@@ -38,175 +37,13 @@ pub(crate) struct KafkaSession {
     prepared: HashMap<u32, Prepared>,
     /// For each lane that is open, what its sources need to know.
     passed: HashMap<u32, BTreeMap<usize, Passed>>,
+    extents: HashMap<u32, BTreeMap<String, Extent>>,
+    /// Looks for marks in partitions that are not read here, where one of them ends its topic.
+    topic_ends: Option<TopicEnds>,
     /// Clients that fetch: for each thread's worth of lanes, and for each reading of the same partition.
     fetchers: HashMap<(u32, usize), Arc<Fetcher>>,
     /// The only lane was handed out, where there is no group.
     handed_out: bool,
-}
-
-/// What is known of a run from its beginning on.
-pub(crate) struct RunPlan {
-    options: Options,
-    function: String,
-    inputs: Vec<PlannedInput>,
-    outputs: Vec<PlannedOutput>,
-    /// How many nodes the mill has, whoever reads them.
-    nodes: usize,
-    mill: u32,
-    lanes: u32,
-    partitions: BTreeMap<String, i32>,
-    anchor: Option<String>,
-    /// So many clients fetch, at most; lanes share them.
-    clients: u32,
-}
-
-struct PlannedInput {
-    input: Input,
-    stream: String,
-    node: usize,
-    keep_raw: bool,
-    /// It is the how-manieth that reads its topic.
-    reading: usize,
-}
-
-struct PlannedOutput {
-    output: Output,
-    leave_out: bool,
-}
-
-/// A lane whose predecessor can do nothing any more, and where he stopped.
-struct Prepared {
-    producer: LaneProducer,
-    found: Option<Found>,
-}
-
-impl RunPlan {
-    fn new(broker: &KafkaBroker, job: &Job, looker: &Looker) -> Result<Self, BrokerError> {
-        let mut inputs: Vec<PlannedInput> = Vec::new();
-        for request in &job.inputs {
-            let Some(input) = broker.inputs.get(request.input) else { continue };
-            let reading = inputs.iter().filter(|other| other.input.topic == input.topic).count();
-            inputs.push(PlannedInput {
-                input: input.clone(),
-                stream: request.stream.clone(),
-                node: request.node,
-                keep_raw: request.keep_raw,
-                reading,
-            });
-        }
-        let outputs: Vec<PlannedOutput> = job
-            .outputs
-            .iter()
-            .filter_map(|request| {
-                let output = broker.outputs.get(request.output)?.clone();
-                Some(PlannedOutput { output, leave_out: request.leave_out })
-            })
-            .collect();
-        let mut topics: Vec<&str> = inputs.iter().map(|input| input.input.topic.as_str()).collect();
-        topics.extend(outputs.iter().map(|output| output.output.topic.as_str()));
-        topics.sort_unstable();
-        topics.dedup();
-        let partitions = looker.partitions(&topics, &broker.options)?;
-        let master = inputs.iter().find(|input| input.node == 0);
-        let of = |topic: &str| partitions.get(topic).copied().unwrap_or(0);
-        let lanes = master.map_or(1, |master| of(&master.input.topic).cast_unsigned());
-        check_partitions(&inputs, &outputs, lanes, master.is_some(), &partitions)?;
-        let anchor = master
-            .map(|master| master.input.topic.clone())
-            .or_else(|| outputs.first().map(|output| output.output.topic.clone()));
-        Ok(Self {
-            options: broker.options.clone(),
-            function: job.function.clone(),
-            nodes: job.streams.len(),
-            mill: crc32fast::hash(job.mill.as_bytes()),
-            inputs,
-            outputs,
-            lanes,
-            partitions,
-            anchor,
-            clients: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
-        })
-    }
-
-    /// Results are in other hands: so are the positions.
-    fn delivery(&self) -> Delivery {
-        if self.outputs.is_empty() {
-            Delivery::Offsets
-        } else if self.options.exactly_once {
-            Delivery::Transaction
-        } else {
-            Delivery::Offsets
-        }
-    }
-
-    fn layout(&self, lane: u32) -> Option<Layout> {
-        let mut topics: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for input in &self.inputs {
-            topics.entry(input.input.topic.clone()).or_default().push(input.node);
-        }
-        Some(Layout {
-            application: self.options.application.clone(),
-            lane,
-            topics,
-            anchor: self.anchor.clone()?,
-            nodes: self.nodes,
-            mill: self.mill,
-            passed: BTreeMap::new(),
-        })
-    }
-
-    /// Takes a lane over: its former owner is fenced, and only then is looked where he stopped.
-    fn prepare(&self, lane: u32, group: &Group) -> Result<Prepared, BrokerError> {
-        let transactional = self.delivery() == Delivery::Transaction;
-        let topics = self.outputs.iter().map(|output| output.output.topic.clone()).collect();
-        let config = self.options.producer(lane, transactional);
-        let mut producer = LaneProducer::new(config, topics, lane, transactional, self.options.retry_for);
-        if !self.outputs.is_empty() {
-            producer.start()?;
-        }
-        let found = match self.layout(lane) {
-            Some(layout) => layout.find(group)?,
-            None => None,
-        };
-        fault_point!("found");
-        Ok(Prepared { producer, found })
-    }
-}
-
-/// Partition i of every topic belongs to lane i.
-fn check_partitions(
-    inputs: &[PlannedInput],
-    outputs: &[PlannedOutput],
-    lanes: u32,
-    has_master: bool,
-    partitions: &BTreeMap<String, i32>,
-) -> Result<(), BrokerError> {
-    let of = |topic: &str| partitions.get(topic).copied().unwrap_or(0);
-    let own = lanes.cast_signed();
-    if inputs.iter().any(|input| of(&input.input.topic) != own) {
-        let mut counts: Vec<String> = inputs
-            .iter()
-            .map(|input| format!("`{}` has {}", input.input.topic, of(&input.input.topic)))
-            .collect();
-        counts.dedup();
-        let why = if has_master {
-            "partition i of each is joined to partition i of the others, so all need the same number, and the same partitioner"
-        } else {
-            "the master is read by a broker without partitions, so each needs a single one"
-        };
-        let cause = format!("{}; {why}", counts.join(", "));
-        return Err(failure("join", "topics with different numbers of partitions", Told(cause)));
-    }
-    for output in outputs {
-        let count = of(&output.output.topic);
-        if !output.output.crosses_lanes && count < own {
-            let cause = format!(
-                "lane i writes to partition i, and there are {lanes} lanes but only {count} partitions; make more of them, or place the results by `ResultTopic::key`"
-            );
-            return Err(failure("write", format_args!("topic `{}`", output.output.topic), Told(cause)));
-        }
-    }
-    Ok(())
 }
 
 impl KafkaSession {
@@ -220,6 +57,9 @@ impl KafkaSession {
             Some(master) => Some(Membership::join(&plan.options, &master.input.topic, lanes.clone())?),
             None => None,
         };
+        let looker = Arc::new(looker);
+        let topic_ends =
+            plan.options.eos_per_topic.then(|| TopicEnds::start(&plan, Arc::clone(&looker))).transpose()?;
         tracing::info!(
             target: "watermill",
             function = %plan.function,
@@ -230,13 +70,15 @@ impl KafkaSession {
         );
         Ok(Self {
             plan,
-            looker: Arc::new(looker),
+            looker,
             membership,
             lanes,
             news,
             preparing: JoinSet::new(),
             prepared: HashMap::new(),
             passed: HashMap::new(),
+            extents: HashMap::new(),
+            topic_ends,
             fetchers: HashMap::new(),
             handed_out: false,
         })
@@ -303,7 +145,7 @@ impl KafkaSession {
             }
             None => None,
         };
-        let Prepared { producer, found } = prepared;
+        let Prepared { producer, mut found, extents } = prepared;
         let producer = Arc::new(Mutex::new(producer));
         let plan = &self.plan;
         let mut sinks = Vec::new();
@@ -313,11 +155,18 @@ impl KafkaSession {
                 name: planned.output.topic.clone(),
                 partitions: plan.partitions.get(&planned.output.topic).copied().unwrap_or(0),
                 lane: index.cast_signed(),
-                most_bytes: plan.options.most_bytes(),
+                most_bytes: plan.most_bytes(&planned.output.topic),
                 leave_out: planned.leave_out,
                 producer: Arc::clone(&producer),
             };
             sinks.push((planned.output.open)(settings));
+        }
+        if plan.options.continue_after_eos
+            && let Some(found) =
+                found.as_mut().filter(|found| found.lane.as_ref().is_some_and(|lane| lane.finished))
+        {
+            // The marks that ended it belong to what was before.
+            found.marks.iter_mut().for_each(Vec::clear);
         }
         let marks = found.as_ref().map(|found| found.marks.clone()).unwrap_or_default();
         let passed: BTreeMap<usize, Passed> = plan
@@ -326,7 +175,8 @@ impl KafkaSession {
             .map(|input| (input.node, Passed::of(marks.get(input.node).map_or(&[], Vec::as_slice))))
             .collect();
         self.passed.insert(index, passed.clone());
-        let resume = found.as_ref().map(|found| self.checkpoint(index, found)).transpose()?;
+        let resume = found.as_ref().map(|found| self.checkpoint(found, &extents));
+        self.extents.insert(index, extents);
         if resume.as_ref().is_some_and(|checkpoint| checkpoint.finished)
             && let Some(walked) = &walked
         {
@@ -353,8 +203,8 @@ impl KafkaSession {
         Ok(LaneOutputs { sinks, committer: Box::new(committer), resume })
     }
 
-    /// What was found, as the engine wants it. Blocks for streams without a position.
-    fn checkpoint(&self, lane: u32, found: &Found) -> Result<Checkpoint, BrokerError> {
+    /// What was found, as the engine wants it.
+    fn checkpoint(&self, found: &Found, extents: &BTreeMap<String, Extent>) -> Checkpoint {
         let options = &self.plan.options;
         let mut checkpoint = Checkpoint::default();
         for (node, position) in found.positions.iter().enumerate() {
@@ -363,7 +213,7 @@ impl KafkaSession {
                 (Some(position), _) => position.clone(),
                 // It was not read at the last commit, or its offset was deleted.
                 (None, Some(input)) => {
-                    Position::at(self.looker.start(&input.input.topic, lane.cast_signed(), options.start)?)
+                    Position::at(extents.get(&input.input.topic).map_or(0, |extent| extent.start))
                 }
                 (None, None) => Position::default(),
             };
@@ -381,34 +231,27 @@ impl KafkaSession {
                 (position.ended, position.marked) = (false, false);
             }
         }
-        Ok(checkpoint)
+        checkpoint
     }
 
-    async fn open_sources(
+    fn open_sources(
         &mut self,
         lane: &Lane,
         from: &[Option<Position>],
     ) -> Result<Vec<AnySource>, BrokerError> {
-        let (plan, looker) = (Arc::clone(&self.plan), Arc::clone(&self.looker));
+        let plan = Arc::clone(&self.plan);
         let mut sources = Vec::new();
         for (number, planned) in plan.inputs.iter().enumerate() {
             let topic = planned.input.topic.clone();
             let partition = lane.index.cast_signed();
             let position = from.get(number).cloned().flatten();
             let passed = self.passed.get(&lane.index).and_then(|all| all.get(&planned.node)).cloned();
-            let (asked, start) = (Arc::clone(&looker), plan.options.start);
-            let (topic_asked, known) = (topic.clone(), position.is_some());
-            // Both are questions to the servers, which block.
-            let (begin, (low, high)) = tokio::task::spawn_blocking(move || {
-                let ends = asked.ends(&topic_asked, partition)?;
-                let begin = if known { 0 } else { asked.start(&topic_asked, partition, start)? };
-                Ok::<_, BrokerError>((begin, ends))
-            })
-            .await
-            .map_err(|cause| failure("open", format_args!("topic `{topic}`"), cause))??;
+            let unknown = || failure("open", format_args!("topic `{topic}`"), "its lane was not made ready");
+            let extent = self.extents.get(&lane.index).and_then(|all| all.get(&topic)).ok_or_else(unknown)?;
+            let Extent { low, high, start } = *extent;
             let marked = position.as_ref().is_some_and(|position| position.marked);
             let next = match &position {
-                None => begin,
+                None => start,
                 Some(position) => beginning(position, low, high, &topic, partition)?,
             };
             let stop = plan.options.until_current_end.then_some(high);
@@ -424,6 +267,7 @@ impl KafkaSession {
                 let fetcher = self.fetcher(lane.index, planned.reading)?;
                 Some(fetcher.open(&topic, partition, next)?)
             };
+            let topic_end = self.topic_ends.as_ref().map(|ends| ends.of(&topic, partition));
             let settings = SourceSettings {
                 stream: planned.stream.clone(),
                 topic,
@@ -435,6 +279,7 @@ impl KafkaSession {
                 retry_for: plan.options.retry_for,
                 ended,
                 end_at_start: high,
+                topic_end,
             };
             sources.push((planned.input.open)(settings, fetched));
         }
@@ -449,15 +294,6 @@ impl KafkaSession {
         let fetcher = Fetcher::new(&self.plan.options)?;
         self.fetchers.insert(key, Arc::clone(&fetcher));
         Ok(fetcher)
-    }
-}
-
-impl PlannedOutput {
-    fn ended(&self, plan: &RunPlan) -> Ended {
-        // Its own topic stands at its own place.
-        let topic = plan.outputs.iter().position(|other| std::ptr::eq(other, self)).unwrap_or(0);
-        let partitions = plan.partitions.get(&self.output.topic).copied().unwrap_or(0);
-        Ended { topic, partitions, crosses_lanes: self.output.crosses_lanes }
     }
 }
 
@@ -509,6 +345,6 @@ impl Session for KafkaSession {
         lane: &'a Lane,
         from: &'a [Option<Position>],
     ) -> BoxFuture<'a, Result<Vec<AnySource>, BrokerError>> {
-        Box::pin(self.open_sources(lane, from))
+        Box::pin(std::future::ready(self.open_sources(lane, from)))
     }
 }

@@ -1,6 +1,7 @@
 //! A typed source: the records of one partition, for one node of the mill.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,6 +17,7 @@ use crate::fetch::Fetched;
 use crate::marks::{self, Passed};
 use crate::message::{DecodeMessage, message_of};
 use crate::native::Native;
+use crate::topic_ends::TopicEnd;
 
 /// So many messages are a batch, at most.
 const BATCH: usize = 2000;
@@ -46,6 +48,8 @@ pub(crate) struct SourceSettings {
     pub(crate) ended: Option<InputEnd>,
     /// The offset behind the last record there is, when the run began.
     pub(crate) end_at_start: u64,
+    /// Where a mark in another partition ends this one.
+    pub(crate) topic_end: Option<Arc<TopicEnd>>,
 }
 
 /// Reads records of type `R` from one partition.
@@ -57,6 +61,8 @@ pub(crate) struct KafkaSource<R> {
     origin: Arc<Origin>,
     next: u64,
     over: bool,
+    /// All that there is has been delivered.
+    at_end: bool,
 }
 
 /// A batch that is being filled.
@@ -80,7 +86,7 @@ impl<R: StreamRecord> KafkaSource<R> {
     ) -> Self {
         let origin = Arc::new(Origin::Topic { topic: settings.topic.clone(), partition: settings.partition });
         let next = settings.next;
-        Self { settings, decoder, fetched, origin, next, over: false }
+        Self { settings, decoder, fetched, origin, next, over: false, at_end: false }
     }
 
     fn place(&self) -> String {
@@ -107,7 +113,12 @@ impl<R: StreamRecord> KafkaSource<R> {
             filling.end = Some(self.settings.ended.unwrap_or(InputEnd::Exhausted));
             return Ok(filling);
         };
-        let result = self.take_from(&fetched, &mut filling);
+        let mut result = Ok(());
+        if self.topic_has_ended(self.next) {
+            filling.end = Some(InputEnd::Mark);
+        } else {
+            result = self.take_from(&fetched, &mut filling);
+        }
         self.fetched = Some(fetched);
         result.map(|()| filling)
     }
@@ -123,9 +134,12 @@ impl<R: StreamRecord> KafkaSource<R> {
                     Ok(message) => self.message(&message, filling),
                     Err(RDKafkaErrorCode::PartitionEOF) => {
                         fetched.health().well();
+                        self.at_end = true;
                         // All that there was when the run began has been delivered; what came since does not matter.
                         if self.settings.stop.is_some() {
                             filling.end = Some(InputEnd::Exhausted);
+                        } else if let Some(topic) = &self.settings.topic_end {
+                            topic.wait(&fetched.more);
                         }
                     }
                     Err(code) => self.error(fetched, KafkaError::MessageConsumption(code))?,
@@ -142,6 +156,13 @@ impl<R: StreamRecord> KafkaSource<R> {
         Ok(())
     }
 
+    /// Whether a mark in another partition has ended this one before `offset`.
+    #[inline]
+    fn topic_has_ended(&self, offset: u64) -> bool {
+        let topic = self.settings.topic_end.as_ref();
+        topic.is_some_and(|topic| topic.end().is_some_and(|end| offset >= end))
+    }
+
     #[inline]
     fn message(&mut self, message: &Native<'_>, filling: &mut Filling<R>) {
         let offset = message.offset();
@@ -149,7 +170,12 @@ impl<R: StreamRecord> KafkaSource<R> {
             filling.end = Some(InputEnd::Exhausted);
             return;
         }
+        if self.topic_has_ended(offset) {
+            filling.end = Some(InputEnd::Mark);
+            return;
+        }
         filling.read += 1;
+        self.at_end = false;
         self.next = offset + 1;
         // Without a value it says that its key was deleted: no record.
         let Some(value) = message.value() else { return };
@@ -290,7 +316,12 @@ impl<R: StreamRecord> Source<R> for KafkaSource<R> {
     }
 
     fn lag(&self) -> Option<Lag> {
-        let end = self.settings.stop.unwrap_or(self.settings.end_at_start);
+        // Behind the last record there may be control records, which nobody delivers.
+        if self.at_end || self.over {
+            return Some(Lag::Records(0));
+        }
+        let told = self.fetched.as_ref().map_or(0, |fetched| fetched.end.load(Ordering::Relaxed));
+        let end = self.settings.stop.unwrap_or_else(|| self.settings.end_at_start.max(told));
         Some(Lag::Records(end.saturating_sub(self.next)))
     }
 }

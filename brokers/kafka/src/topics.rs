@@ -1,14 +1,17 @@
 //! What is looked up before a run: that topics are there, how many partitions they have, where they end.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use watermill_core::error::BrokerError;
+use tokio::runtime::Runtime;
+use watermill_core::error::{BoxError, BrokerError};
 
 use crate::context::{Context, Health};
 use crate::failure::{Told, client_failure, failure};
@@ -16,6 +19,20 @@ use crate::options::{Options, Start};
 
 /// How long a question may take.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// What there is of a partition, when its lane is opened. Looked up once, so that all nodes that read it agree.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    pub(crate) low: u64,
+    pub(crate) high: u64,
+    /// Where reading begins that was never committed.
+    pub(crate) start: u64,
+}
+
+/// How long one attempt to reach them may take, so that what is hopeless is seen soon.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Asks the servers. Its calls block: it is used on threads where that is allowed.
 pub(crate) struct Looker {
@@ -81,18 +98,7 @@ impl Looker {
     }
 
     fn partitions_of(&self, topic: &str, options: &Options) -> Result<Option<i32>, BrokerError> {
-        let metadata = match self.consumer.fetch_metadata(Some(topic), ANSWER_WITHIN) {
-            Ok(metadata) => metadata,
-            Err(cause) => {
-                // Why is told to the context, by events that nobody else takes.
-                while self.consumer.poll(Duration::ZERO).is_some() {}
-                let error = client_failure("reach", format_args!("`{}`", options.servers), cause);
-                return Err(match self.health.last() {
-                    Some(reason) => BrokerError { cause: Told(reason).into(), ..error },
-                    None => error,
-                });
-            }
-        };
+        let metadata = self.metadata(topic, options)?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
             return Ok(None);
         };
@@ -112,6 +118,24 @@ impl Looker {
         }
     }
 
+    /// Asks until somebody answers, it is hopeless, or time is up.
+    fn metadata(&self, topic: &str, options: &Options) -> Result<Metadata, BrokerError> {
+        let until = Instant::now() + ANSWER_WITHIN.min(options.retry_for);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let cause = match self.consumer.fetch_metadata(Some(topic), left.clamp(PAUSE, ATTEMPT)) {
+                Ok(metadata) => return Ok(metadata),
+                Err(cause) => cause,
+            };
+            // Why is told to the context, by events that nobody else takes.
+            while self.consumer.poll(Duration::ZERO).is_some() {}
+            if self.health.fatal().is_some() || Instant::now() >= until {
+                return Err(unreached(&options.servers, cause, &self.health));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// The first offset of a partition, and that behind its last record that readers of committed records can see.
     pub(crate) fn ends(&self, topic: &str, partition: i32) -> Result<(u64, u64), BrokerError> {
         let (low, high) =
@@ -125,12 +149,12 @@ impl Looker {
         Ok((low.max(0).cast_unsigned(), high.max(0).cast_unsigned()))
     }
 
-    /// Where reading begins that was never committed.
-    pub(crate) fn start(&self, topic: &str, partition: i32, start: Start) -> Result<u64, BrokerError> {
+    /// What there is of a partition, and where reading it begins.
+    pub(crate) fn extent(&self, topic: &str, partition: i32, start: Start) -> Result<Extent, BrokerError> {
         let (low, high) = self.ends(topic, partition)?;
         let time = match start {
-            Start::Earliest => return Ok(low),
-            Start::Latest => return Ok(high),
+            Start::Earliest => return Ok(Extent { low, high, start: low }),
+            Start::Latest => return Ok(Extent { low, high, start: high }),
             Start::At(time) => time,
         };
         let place = format!("topic `{topic}`, partition {partition}");
@@ -138,12 +162,82 @@ impl Looker {
         let mut times = TopicPartitionList::new();
         times.add_partition_offset(topic, partition, Offset::Offset(time)).map_err(asked)?;
         let found = self.consumer.offsets_for_times(times, ANSWER_WITHIN).map_err(asked)?;
-        match found.find_partition(topic, partition).map(|found| found.offset()) {
-            Some(Offset::Offset(offset)) => Ok(offset.max(0).cast_unsigned()),
+        let start = match found.find_partition(topic, partition).map(|found| found.offset()) {
+            Some(Offset::Offset(offset)) => offset.max(0).cast_unsigned(),
             // There is nothing as new as that.
-            _ => Ok(high),
+            _ => high,
+        };
+        Ok(Extent { low, high, start })
+    }
+
+    /// Behind the last record of each partition that readers of committed records can see.
+    pub(crate) fn all_ends(&self, topic: &str, partitions: i32) -> Result<Vec<u64>, BrokerError> {
+        let place = format!("topic `{topic}`");
+        let asked = |cause| client_failure("find the ends of", &place, cause);
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            list.add_partition_offset(topic, partition, Offset::End).map_err(asked)?;
+        }
+        let found = self.consumer.offsets_for_times(list, ANSWER_WITHIN).map_err(asked)?;
+        let of = |partition| match found.find_partition(topic, partition).map(|found| found.offset()) {
+            Some(Offset::Offset(offset)) => offset.max(0).cast_unsigned(),
+            _ => 0,
+        };
+        Ok((0..partitions).map(of).collect())
+    }
+
+    /// How large a batch of messages each of `topics` takes, as far as they tell.
+    pub(crate) fn limits(&self, topics: &[&str], options: &Options) -> BTreeMap<String, usize> {
+        if topics.is_empty() {
+            return BTreeMap::new();
+        }
+        config_values(&options.looker(), topics, "max.message.bytes").unwrap_or_else(|error| {
+            // Not everybody may ask. What is too large is found when it is sent, then.
+            tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "the limits of topics are not known");
+            BTreeMap::new()
+        })
+    }
+}
+
+/// Why the servers cannot be reached: what the client was told last says more than that time was up.
+fn unreached(servers: &str, cause: KafkaError, health: &Health) -> BrokerError {
+    let error = client_failure("reach", format_args!("`{servers}`"), cause);
+    match health.last() {
+        Some(reason) => BrokerError { cause: Told(reason).into(), ..error },
+        None => error,
+    }
+}
+
+type Admin = AdminClient<Context>;
+
+fn admin(config: &ClientConfig) -> Result<(Admin, AdminOptions, Runtime), BoxError> {
+    let admin: Admin = config.create_with_context(Context::default())?;
+    let options =
+        AdminOptions::new().operation_timeout(Some(ANSWER_WITHIN)).request_timeout(Some(ANSWER_WITHIN));
+    Ok((admin, options, tokio::runtime::Builder::new_current_thread().build()?))
+}
+
+/// The value of a setting, as a number, of each topic that tells.
+fn config_values(
+    config: &ClientConfig,
+    topics: &[&str],
+    name: &str,
+) -> Result<BTreeMap<String, usize>, BrokerError> {
+    let place = || format!("topic {}", topics.join(", "));
+    let (admin, options, runtime) = admin(config).map_err(|cause| failure("look at", place(), cause))?;
+    let asked: Vec<ResourceSpecifier<'_>> =
+        topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+    let told = runtime
+        .block_on(admin.describe_configs(&asked, &options))
+        .map_err(|cause| client_failure("look at", place(), cause))?;
+    let mut values = BTreeMap::new();
+    for resource in told.into_iter().flatten() {
+        let value = resource.get(name).and_then(|entry| entry.value.as_ref()?.parse().ok());
+        if let (OwnedResourceSpecifier::Topic(topic), Some(value)) = (&resource.specifier, value) {
+            values.insert(topic.clone(), value);
         }
     }
+    Ok(values)
 }
 
 /// Makes topics.
@@ -151,18 +245,12 @@ fn create(config: &ClientConfig, topics: &[&str], partitions: i32, replicas: i32
     let list = topics.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ");
     let place = format!("topic {list}");
     let asked = |cause| client_failure("make", &place, cause);
-    let admin: AdminClient<DefaultClientContext> = config.create().map_err(asked)?;
+    let (admin, options, runtime) = admin(config).map_err(|cause| failure("make", &place, cause))?;
     let new: Vec<NewTopic<'_>> = topics
         .iter()
         .map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas)))
         .collect();
-    let options =
-        AdminOptions::new().operation_timeout(Some(ANSWER_WITHIN)).request_timeout(Some(ANSWER_WITHIN));
-    let made = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|cause| failure("make", &place, cause))?
-        .block_on(admin.create_topics(&new, &options))
-        .map_err(asked)?;
+    let made = runtime.block_on(admin.create_topics(&new, &options)).map_err(asked)?;
     for result in made {
         match result {
             Ok(topic) => tracing::info!(target: "watermill", topic, partitions, replicas, "topic made"),

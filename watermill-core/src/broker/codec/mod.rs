@@ -2,12 +2,15 @@
 
 mod depth;
 mod plain_json;
+mod replay;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{BadCause, BoxError, DEEPEST_JSON};
 use crate::record::StreamRecord;
+
+pub use replay::ReplayCodec;
 
 /// What the bytes of one message are.
 ///

@@ -1,10 +1,6 @@
 //! Mills over real topics: what they write, and how they end.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
-use common::{broker, end, expected, fill, logged, results, speeds};
+use crate::common::{broker, end, expected, fill, logged, results, speeds};
 use watermill_core::EndReason;
 use watermill_servers::kafka::{Kafka, unique};
 

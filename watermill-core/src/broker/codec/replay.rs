@@ -1,11 +1,26 @@
 //! Dead letters read back as the stream that they are from.
 
-use watermill_core::broker::codec::{Decode, Decoded, JsonCodec};
-use watermill_core::record::StreamRecord;
-use watermill_core::{BadCause, DeadLetter};
+use super::{Decode, Decoded, JsonCodec};
+use crate::error::BadCause;
+use crate::letter::DeadLetter;
+use crate::record::StreamRecord;
 
-/// Reads dead letters, and from those of one stream its records.
-pub(crate) struct ReplayCodec<C> {
+/// Reads [`DeadLetter`]s, and from those of one stream its records: for brokers, which offer it as `replay`. Letters of other streams are passed over.
+///
+/// ```
+/// use watermill_core::broker::codec::{Decode, Decoded, JsonCodec, ReplayCodec};
+/// use watermill_core::record::Json;
+///
+/// let codec = ReplayCodec::new::<Json>(None, JsonCodec);
+/// // As a person has mended it.
+/// let letter = br#"{"stream": "Json", "kind": "shape", "raw": {"time": 20}}"#;
+/// let Decoded::Record(Json(record)) = codec.decode(letter)? else { panic!("a record") };
+/// assert_eq!(record["time"], 20);
+/// assert!(matches!(codec.decode(br#"{"stream": "Other", "raw": {}}"#)?, Decoded::<Json>::Nothing));
+/// # Ok::<(), watermill_core::BadCause>(())
+/// ```
+#[derive(Debug)]
+pub struct ReplayCodec<C> {
     /// How letters call the stream.
     stream: String,
     /// What the records are read with.
@@ -13,7 +28,15 @@ pub(crate) struct ReplayCodec<C> {
 }
 
 impl<C> ReplayCodec<C> {
-    pub(crate) fn new<R: StreamRecord>(name: Option<&str>, codec: C) -> Self {
+    /// Of the letters of the stream of `R`, or of the one of this name, the records, which `codec` reads.
+    ///
+    /// ```
+    /// # use watermill_core::broker::codec::{JsonCodec, ReplayCodec};
+    /// # use watermill_core::record::Json;
+    /// let of_one_of_several = ReplayCodec::new::<Json>(Some("left"), JsonCodec);
+    /// ```
+    #[must_use]
+    pub fn new<R: StreamRecord>(name: Option<&str>, codec: C) -> Self {
         let stream = match name {
             Some(name) => format!("{} \"{name}\"", R::NAME),
             None => R::NAME.to_owned(),

@@ -1,0 +1,8 @@
+//! What the broker promises, on a real Kafka that all of these share.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod joins;
