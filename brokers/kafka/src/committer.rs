@@ -1,9 +1,10 @@
 //! The commit of a lane: results, EndOfStream marks and positions in one step.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Owned};
 use watermill_core::error::BrokerError;
 
@@ -17,6 +18,9 @@ use crate::producer::{Commit, LaneProducer};
 
 /// What suits Kafka: a transaction takes some milliseconds.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The pause before offsets are committed once more.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// An output topic, as marks need to know it.
 pub(crate) struct Ended {
@@ -63,6 +67,8 @@ pub(crate) struct Work {
     pub(crate) until_current_end: bool,
     pub(crate) producer: Arc<Mutex<LaneProducer>>,
     pub(crate) walked: Option<Arc<Walked>>,
+    /// How long the servers may be gone.
+    pub(crate) retry_for: Duration,
 }
 
 impl Work {
@@ -153,15 +159,39 @@ impl Work {
         let place = || {
             format!("the offsets of the group `{}`, partition {}", self.layout.application, self.layout.lane)
         };
-        match self.group.commit(offsets) {
-            Ok(()) => Ok(()),
-            Err(error) if self.delivery == Delivery::Elsewhere => {
+        let until = Instant::now() + self.retry_for;
+        loop {
+            let Err(error) = self.group.commit(offsets) else { return Ok(()) };
+            if self.delivery == Delivery::Elsewhere {
                 tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "Kafka's tools will show an old lag");
-                Ok(())
+                return Ok(());
             }
-            Err(error) => Err(client_failure("commit", place(), error)),
+            let lost = self.walked.as_ref().is_some_and(|walked| walked.ownership().state() == Owned::Lost);
+            if lost || !may_go_next_time(&error) || Instant::now() >= until {
+                return Err(client_failure("commit", place(), error));
+            }
+            std::thread::sleep(PAUSE);
         }
     }
+}
+
+/// Whether the group, or its server, is only busy with something else.
+fn may_go_next_time(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::RebalanceInProgress
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::WaitingForCoordinator
+                | Code::RequestTimedOut
+                | Code::OperationTimedOut
+                | Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+        )
+    )
 }
 
 impl Committer for LaneCommitter {

@@ -194,6 +194,7 @@ impl KafkaSession {
                 lanes: plan.lanes,
                 state: LaneState { mill: plan.mill, ..state },
                 until_current_end: plan.options.until_current_end,
+                retry_for: plan.options.retry_for,
                 producer: Arc::clone(&producer),
                 walked: walked.clone(),
             })
