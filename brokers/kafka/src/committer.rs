@@ -8,9 +8,9 @@ use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Owned};
 use watermill_core::error::BrokerError;
 
 use crate::failure::{client_failure, failure};
-use crate::group::{Group, Layout};
+use crate::group::{Group, Layout, Recorded};
+use crate::lanes::Walked;
 use crate::marks;
-use crate::membership::Walked;
 use crate::offset_metadata::LaneState;
 use crate::outbox::Message;
 use crate::producer::{Commit, LaneProducer};
@@ -58,6 +58,8 @@ pub(crate) struct Work {
     pub(crate) ended: Vec<bool>,
     pub(crate) lanes: u32,
     pub(crate) state: LaneState,
+    /// The offsets of the last commit.
+    pub(crate) recorded: Recorded,
     /// Streams end where they did when the run began: more may come for the next run.
     pub(crate) until_current_end: bool,
     pub(crate) producer: Arc<Mutex<LaneProducer>>,
@@ -99,6 +101,7 @@ impl Work {
                 self.offsets_alone(&offsets)?;
             }
         }
+        self.recorded = Recorded::of(&offsets);
         self.ended = checkpoint.ended_outputs;
         if over && let Some(walked) = &self.walked {
             walked.done();
@@ -133,14 +136,14 @@ impl Work {
         producer: &mut LaneProducer,
         offsets: &TopicPartitionList,
     ) -> Result<(), BrokerError> {
-        let (layout, group, number) = (&self.layout, &self.group, self.state.commit);
+        let Self { layout, group, recorded, .. } = self;
         let is_lost = || self.walked.as_ref().is_some_and(|walked| walked.ownership().state() == Owned::Lost);
-        producer.commit(&Commit {
-            offsets,
-            group,
-            is_committed: &|| layout.has_committed(group, number),
-            is_lost: &is_lost,
-        })
+        let stands = || layout.stands(group, recorded, offsets);
+        let result = producer.commit(&Commit { offsets, group, stands: &stands, is_lost: &is_lost });
+        if let Some(walked) = self.walked.as_ref().filter(|_| producer.is_fenced()) {
+            walked.fenced();
+        }
+        result
     }
 
     fn offsets_alone(&self, offsets: &TopicPartitionList) -> Result<(), BrokerError> {

@@ -34,8 +34,9 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(crate) fn new(options: &Options) -> Result<Arc<Self>, BrokerError> {
-        let context = Context::default();
+    /// `topic` is one that it reads.
+    pub(crate) fn new(options: &Options, health: &Health, topic: &str) -> Result<Arc<Self>, BrokerError> {
+        let context = Context { health: health.sibling(), late: false };
         let health = context.health.clone();
         let place = format!("`{}`", options.servers);
         let consumer: BaseConsumer<Context> = options
@@ -50,6 +51,7 @@ impl Fetcher {
             stop: Arc::clone(&stop),
             health: health.clone(),
             waiting: Arc::clone(&waiting),
+            topic: topic.to_owned(),
         };
         let thread = std::thread::Builder::new()
             .name("watermill-events".to_owned())
@@ -116,6 +118,7 @@ struct Server {
     stop: Arc<AtomicBool>,
     health: Health,
     waiting: Arc<Mutex<Vec<Weak<Notify>>>>,
+    topic: String,
 }
 
 impl Server {
@@ -129,6 +132,7 @@ impl Server {
                 }
                 None => {}
             }
+            self.health.look(|time| self.consumer.fetch_metadata(Some(&self.topic), time).is_ok());
             if self.health.down_for().is_some() || self.health.fatal().is_some() {
                 // They look for themselves whether it has been too long.
                 let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

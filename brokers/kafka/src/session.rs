@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use watermill_core::broker::{
-    AnySource, BoxFuture, Checkpoint, InputEnd, Job, Lane, LaneOutputs, Ownership, Position, Session,
+    AnySource, BoxFuture, Checkpoint, InputEnd, Job, Lane, LaneOutputs, Owned, Ownership, Position, Session,
 };
 use watermill_core::error::BrokerError;
 
@@ -15,9 +15,10 @@ use crate::committer::{Delivery, Ended, LaneCommitter, Work};
 use crate::failure::{Told, failure};
 use crate::fault::fault_point;
 use crate::fetch::Fetcher;
-use crate::group::{Found, Group, Layout};
+use crate::group::{Found, Group, Layout, Recorded};
+use crate::lanes::{Lanes, News, Walked};
 use crate::marks::Passed;
-use crate::membership::{Lanes, Membership, News};
+use crate::membership::Membership;
 use crate::offset_metadata::LaneState;
 use crate::options::Options;
 use crate::producer::LaneProducer;
@@ -34,8 +35,8 @@ pub(crate) struct KafkaSession {
     lanes: Lanes,
     news: UnboundedReceiver<News>,
     /// Lanes that are being made ready.
-    preparing: JoinSet<(u32, Result<Prepared, BrokerError>)>,
-    prepared: HashMap<u32, Prepared>,
+    preparing: JoinSet<(u32, Walked, Result<Prepared, BrokerError>)>,
+    prepared: HashMap<u32, (Walked, Prepared)>,
     /// For each lane that is open, what its sources need to know.
     passed: HashMap<u32, BTreeMap<usize, Passed>>,
     /// Clients that fetch: for each thread's worth of lanes, and for each reading of the same partition.
@@ -78,6 +79,8 @@ struct PlannedOutput {
 struct Prepared {
     producer: LaneProducer,
     found: Option<Found>,
+    /// The committed offsets from which `found` is.
+    recorded: Recorded,
 }
 
 impl RunPlan {
@@ -156,20 +159,27 @@ impl RunPlan {
     }
 
     /// Takes a lane over: its former owner is fenced, and only then is looked where he stopped.
-    fn prepare(&self, lane: u32, group: &Group) -> Result<Prepared, BrokerError> {
+    fn prepare(&self, lane: u32, group: &Group, walked: Option<&Walked>) -> Result<Prepared, BrokerError> {
         let transactional = self.delivery() == Delivery::Transaction;
         let topics = self.outputs.iter().map(|output| output.output.topic.clone()).collect();
         let config = self.options.producer(lane, transactional);
-        let mut producer = LaneProducer::new(config, topics, lane, transactional, self.options.retry_for);
-        if !self.outputs.is_empty() {
-            producer.start()?;
+        let (retry_for, health) = (self.options.retry_for, &group.looker.health);
+        let mut producer = LaneProducer::new(config, topics, lane, transactional, retry_for, health);
+        if !self.outputs.is_empty()
+            && let Err(error) = producer.start()
+        {
+            if let Some(walked) = walked.filter(|_| producer.is_fenced()) {
+                walked.fenced();
+            }
+            return Err(error);
         }
-        let found = match self.layout(lane) {
-            Some(layout) => layout.find(group)?,
-            None => None,
-        };
+        let (mut found, mut recorded) = (None, Recorded::default());
+        if let Some(layout) = self.layout(lane) {
+            recorded = layout.recorded(group)?;
+            found = layout.find(&recorded)?;
+        }
         fault_point!("found");
-        Ok(Prepared { producer, found })
+        Ok(Prepared { producer, found, recorded })
     }
 }
 
@@ -217,7 +227,10 @@ impl KafkaSession {
         let (lanes, news) = Lanes::new();
         let master = plan.inputs.iter().find(|input| input.node == 0);
         let membership = match master {
-            Some(master) => Some(Membership::join(&plan.options, &master.input.topic, lanes.clone())?),
+            Some(master) => {
+                let (options, topic) = (&plan.options, &master.input.topic);
+                Some(Membership::join(options, topic, lanes.clone(), &looker.health)?)
+            }
             None => None,
         };
         tracing::info!(
@@ -251,8 +264,13 @@ impl KafkaSession {
     }
 
     fn prepare(&mut self, lane: u32) {
+        // Else it was taken already.
+        let Some(walked) = self.lanes.begin(lane) else { return };
         let (plan, group) = (Arc::clone(&self.plan), self.group());
-        self.preparing.spawn_blocking(move || (lane, plan.prepare(lane, &group)));
+        self.preparing.spawn_blocking(move || {
+            let result = plan.prepare(lane, &group, Some(&walked));
+            (lane, walked, result)
+        });
     }
 
     /// The next lane that the group gives.
@@ -270,12 +288,12 @@ impl KafkaSession {
                     None => return Ok(None),
                 },
                 Some(ready) = self.preparing.join_next() => {
-                    let (lane, result) = ready.map_err(|cause| failure("open", "a lane", cause))?;
+                    let (lane, walked, result) = ready.map_err(|cause| failure("open", "a lane", cause))?;
                     match result {
                         // It was taken while it was made ready, so whatever happened is of no interest.
-                        _ if self.lanes.ownership(lane).is_none() => {}
+                        _ if walked.ownership().state() != Owned::Mine => {}
                         Ok(prepared) => {
-                            self.prepared.insert(lane, prepared);
+                            self.prepared.insert(lane, (walked, prepared));
                             return Ok(Some(self.lane(lane)));
                         }
                         Err(error) => return Err(error),
@@ -287,23 +305,17 @@ impl KafkaSession {
 
     async fn open_outputs(&mut self, lane: &Lane) -> Result<LaneOutputs, BrokerError> {
         let index = lane.index;
-        let prepared = match self.prepared.remove(&index) {
-            Some(prepared) => prepared,
+        let (walked, prepared) = match self.prepared.remove(&index) {
+            Some((walked, prepared)) => (Some(Arc::new(walked)), prepared),
             None => {
                 let (plan, group) = (Arc::clone(&self.plan), self.group());
-                tokio::task::spawn_blocking(move || plan.prepare(index, &group))
+                let prepared = tokio::task::spawn_blocking(move || plan.prepare(index, &group, None))
                     .await
-                    .map_err(|cause| failure("open", "a lane", cause))??
+                    .map_err(|cause| failure("open", "a lane", cause))??;
+                (None, prepared)
             }
         };
-        let walked = match &self.membership {
-            Some(_) => {
-                let taken = || failure("open", format_args!("lane {index}"), "the group has taken it back");
-                Some(Arc::new(self.lanes.walk(index).ok_or_else(taken)?))
-            }
-            None => None,
-        };
-        let Prepared { producer, found } = prepared;
+        let Prepared { producer, found, recorded } = prepared;
         let producer = Arc::new(Mutex::new(producer));
         let plan = &self.plan;
         let mut sinks = Vec::new();
@@ -343,6 +355,7 @@ impl KafkaSession {
                 ended: resume.as_ref().map(|resume| resume.ended_outputs.clone()).unwrap_or_default(),
                 lanes: plan.lanes,
                 state: LaneState { mill: plan.mill, ..state },
+                recorded,
                 until_current_end: plan.options.until_current_end,
                 producer: Arc::clone(&producer),
                 walked: walked.clone(),
@@ -421,7 +434,7 @@ impl KafkaSession {
             let fetched = if ended.is_some() {
                 None
             } else {
-                let fetcher = self.fetcher(lane.index, planned.reading)?;
+                let fetcher = self.fetcher(lane.index, planned.reading, &topic)?;
                 Some(fetcher.open(&topic, partition, next)?)
             };
             let settings = SourceSettings {
@@ -441,12 +454,12 @@ impl KafkaSession {
         Ok(sources)
     }
 
-    fn fetcher(&mut self, lane: u32, reading: usize) -> Result<Arc<Fetcher>, BrokerError> {
+    fn fetcher(&mut self, lane: u32, reading: usize, topic: &str) -> Result<Arc<Fetcher>, BrokerError> {
         let key = (lane % self.plan.clients.max(1), reading);
         if let Some(fetcher) = self.fetchers.get(&key) {
             return Ok(Arc::clone(fetcher));
         }
-        let fetcher = Fetcher::new(&self.plan.options)?;
+        let fetcher = Fetcher::new(&self.plan.options, &self.looker.health, topic)?;
         self.fetchers.insert(key, Arc::clone(&fetcher));
         Ok(fetcher)
     }
@@ -497,7 +510,7 @@ impl Session for KafkaSession {
     }
 
     fn ownership(&mut self, lane: &Lane) -> Option<Ownership> {
-        self.lanes.ownership(lane.index)
+        self.prepared.get(&lane.index).map(|(walked, _)| walked.ownership().clone())
     }
 
     fn outputs<'a>(&'a mut self, lane: &'a Lane) -> BoxFuture<'a, Result<LaneOutputs, BrokerError>> {

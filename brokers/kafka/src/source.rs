@@ -117,16 +117,12 @@ impl<R: StreamRecord> KafkaSource<R> {
                 Some(Ok(message)) => self.message(&message, filling),
                 // All that there was when the run began has been delivered; what came since does not matter.
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    fetched.health().well();
                     if self.settings.stop.is_some() {
                         filling.end = Some(InputEnd::Exhausted);
                     }
                 }
                 Some(Err(error)) => self.error(fetched, error)?,
             }
-        }
-        if filling.read > 0 {
-            fetched.health().well();
         }
         Ok(())
     }
