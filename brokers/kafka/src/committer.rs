@@ -4,17 +4,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Owned};
 use watermill_core::error::BrokerError;
 
 use crate::failure::{client_failure, failure};
-use crate::group::{Group, Layout};
+use crate::group::{Group, Layout, Recorded};
+use crate::lanes::Walked;
 use crate::marks;
-use crate::membership::Walked;
 use crate::offset_metadata::LaneState;
 use crate::outbox::Message;
 use crate::producer::{Commit, LaneProducer};
+use crate::topics::may_pass;
 
 /// What suits Kafka: a transaction takes some milliseconds.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -63,6 +64,8 @@ pub(crate) struct Work {
     pub(crate) ended: Vec<bool>,
     pub(crate) lanes: u32,
     pub(crate) state: LaneState,
+    /// The offsets of the last commit.
+    pub(crate) recorded: Recorded,
     /// Streams end where they did when the run began: more may come for the next run.
     pub(crate) until_current_end: bool,
     pub(crate) producer: Arc<Mutex<LaneProducer>>,
@@ -107,6 +110,7 @@ impl Work {
                 self.offsets_alone(&offsets)?;
             }
         }
+        self.recorded = Recorded::of(&offsets);
         self.ended = checkpoint.ended_outputs;
         if over && let Some(walked) = &self.walked {
             walked.done();
@@ -145,14 +149,14 @@ impl Work {
         producer: &mut LaneProducer,
         offsets: &TopicPartitionList,
     ) -> Result<(), BrokerError> {
-        let (layout, group, number) = (&self.layout, &self.group, self.state.commit);
+        let Self { layout, group, recorded, .. } = self;
         let is_lost = || self.walked.as_ref().is_some_and(|walked| walked.ownership().state() == Owned::Lost);
-        producer.commit(&Commit {
-            offsets,
-            group,
-            is_committed: &|| layout.has_committed(group, number),
-            is_lost: &is_lost,
-        })
+        let stands = || layout.stands(group, recorded, offsets);
+        let result = producer.commit(&Commit { offsets, group, stands: &stands, is_lost: &is_lost });
+        if let Some(walked) = self.walked.as_ref().filter(|_| producer.is_fenced()) {
+            walked.fenced();
+        }
+        result
     }
 
     fn offsets_alone(&self, offsets: &TopicPartitionList) -> Result<(), BrokerError> {
@@ -167,31 +171,15 @@ impl Work {
                 return Ok(());
             }
             let lost = self.walked.as_ref().is_some_and(|walked| walked.ownership().state() == Owned::Lost);
-            if lost || !may_go_next_time(&error) || Instant::now() >= until {
+            // The group, or its server, may only be busy with something else.
+            let busy =
+                may_pass(&error) || error.rdkafka_error_code() == Some(RDKafkaErrorCode::RebalanceInProgress);
+            if lost || !busy || Instant::now() >= until {
                 return Err(client_failure("commit", place(), error));
             }
             std::thread::sleep(PAUSE);
         }
     }
-}
-
-/// Whether the group, or its server, is only busy with something else.
-fn may_go_next_time(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::RebalanceInProgress
-                | Code::CoordinatorLoadInProgress
-                | Code::CoordinatorNotAvailable
-                | Code::NotCoordinator
-                | Code::WaitingForCoordinator
-                | Code::RequestTimedOut
-                | Code::OperationTimedOut
-                | Code::BrokerTransportFailure
-                | Code::AllBrokersDown
-        )
-    )
 }
 
 impl Committer for LaneCommitter {

@@ -36,9 +36,11 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(crate) fn new(options: &Options) -> Result<Arc<Self>, BrokerError> {
+    /// `topic` is one that it reads.
+    pub(crate) fn new(options: &Options, health: &Health, topic: &str) -> Result<Arc<Self>, BrokerError> {
         let ends = Ends::default();
         let context = Context {
+            health: health.sibling(),
             ends: Some(ends.clone()),
             statistics_are_own: options.statistics.is_none(),
             ..Context::default()
@@ -57,6 +59,7 @@ impl Fetcher {
             stop: Arc::clone(&stop),
             health: health.clone(),
             waiting: Arc::clone(&waiting),
+            topic: topic.to_owned(),
         };
         let thread = std::thread::Builder::new()
             .name("watermill-events".to_owned())
@@ -127,6 +130,7 @@ struct Server {
     stop: Arc<AtomicBool>,
     health: Health,
     waiting: Arc<Mutex<Vec<Weak<Notify>>>>,
+    topic: String,
 }
 
 impl Server {
@@ -140,6 +144,7 @@ impl Server {
                 }
                 None => {}
             }
+            self.health.look(|time| self.consumer.fetch_metadata(Some(&self.topic), time).is_ok());
             if self.health.down_for().is_some() || self.health.fatal().is_some() {
                 // They look for themselves whether it has been too long.
                 let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

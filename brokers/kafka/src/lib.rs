@@ -2,7 +2,7 @@
 //!
 //! From the outside in:
 //! - `broker.rs`, `result_topic.rs`, `message.rs`, `options.rs`: what users build.
-//! - `plan.rs` → `session.rs`: a run; `topics.rs` looks up what there is, `membership.rs` is this process's place in the group, from which its lanes come.
+//! - `plan.rs` → `session.rs`: a run; `topics.rs` looks up what there is, `membership.rs` is this process's place in the group, from which its `lanes.rs` come.
 //! - `fetch.rs` → `source.rs`: from partitions to records.
 //! - `sink.rs` → `outbox.rs` → `producer.rs`: from results to messages, within transactions.
 //! - `committer.rs` → `group.rs` → `offset_metadata.rs`: from a checkpoint to offsets, and back.
@@ -18,6 +18,7 @@ mod failure;
 mod fault;
 mod fetch;
 mod group;
+mod lanes;
 mod marks;
 mod membership;
 mod message;

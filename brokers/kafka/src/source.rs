@@ -133,7 +133,6 @@ impl<R: StreamRecord> KafkaSource<R> {
                 match message {
                     Ok(message) => self.message(&message, filling),
                     Err(RDKafkaErrorCode::PartitionEOF) => {
-                        fetched.health().well();
                         self.at_end = true;
                         // All that there was when the run began has been delivered; what came since does not matter.
                         if self.settings.stop.is_some() {
@@ -149,9 +148,6 @@ impl<R: StreamRecord> KafkaSource<R> {
                     break;
                 }
             }
-        }
-        if filling.read > 0 {
-            fetched.health().well();
         }
         Ok(())
     }

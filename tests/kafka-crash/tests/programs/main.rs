@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod killed;
+mod patience;
+mod rebalances;
+mod zombie;
 
 use std::time::Duration;
 
