@@ -1,5 +1,6 @@
 //! What streams are made of: plain rows for the oracle, typed records for the engine.
 
+use serde::{Deserialize, Serialize};
 use watermill_derive::StreamRecord;
 
 /// A row as the oracle sees it.
@@ -18,7 +19,7 @@ pub struct Row {
 }
 
 /// The same row as a record. Every stream of a tree is of a type of its own: `Rec<0>` is the master.
-#[derive(Debug, StreamRecord)]
+#[derive(Debug, Serialize, Deserialize, StreamRecord)]
 pub struct Rec<const N: usize> {
     /// As [`Row::id`].
     pub id: u32,
@@ -59,7 +60,7 @@ impl<const N: usize> Rec<N> {
 }
 
 /// What a call saw of one record: its id, and for each join below it what it saw of the group.
-#[derive(Debug, Clone, PartialEq, Eq, StreamRecord)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, StreamRecord)]
 pub struct Seen {
     /// The record's id.
     pub id: u32,
@@ -68,7 +69,7 @@ pub struct Seen {
 }
 
 /// What one call saw: its masters, each with all that is joined to it.
-#[derive(Debug, Clone, PartialEq, Eq, StreamRecord)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, StreamRecord)]
 pub struct Call {
     /// The masters; a sole one without a window.
     pub masters: Vec<Seen>,

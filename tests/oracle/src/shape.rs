@@ -16,6 +16,8 @@ use crate::script::{ScriptBroker, Step};
 pub struct Shape {
     /// The left and the right stream of each join, in preorder.
     pub edges: &'static [(usize, usize)],
+    /// The mill of a case, for any broker that reads `Rec<0>`, `Rec<1>`, .. and writes `Call`.
+    pub mill: fn(&Case) -> Mill<Rec<0>>,
     /// Runs a case of this shape.
     pub run: fn(&Case, OnBad) -> Result<Came, RunError>,
 }
@@ -232,7 +234,9 @@ fn scripted<const N: usize>(case: &Case, broker: ScriptBroker) -> ScriptBroker {
     broker.read(steps)
 }
 
-fn bad_streams(mill: Mill<Rec<0>>, on_bad: OnBad) -> Mill<Rec<0>> {
+/// The same policy for bad rows of every stream.
+#[must_use]
+pub fn bad_streams(mill: Mill<Rec<0>>, on_bad: OnBad) -> Mill<Rec<0>> {
     mill.on_bad::<Rec<0>>(on_bad)
         .on_bad::<Rec<1>>(on_bad)
         .on_bad::<Rec<2>>(on_bad)
@@ -258,20 +262,24 @@ macro_rules! shape {
                 Call { masters: masters.iter().map(|$m| Seen { id: $m.id, groups: $sees }).collect() }
             }
 
-            fn run(case: &Case, on_bad: OnBad) -> Result<Came, RunError> {
+            fn mill(case: &Case) -> Mill<Rec<0>> {
                 let $mill = match case.window {
                     Windowing::None => Mill::new(one),
                     other => windowed(Mill::new(window), other),
                 };
                 let $joins = Joins(case);
-                let mill = if case.nested {
+                if case.nested {
                     $nested
                 } else {
                     let mill = $mill;
                     let mut index = 0..;
                     $(let mill = $joins.at::<$l, $r>(index.next().unwrap()).onto(mill);)+
                     mill
-                };
+                }
+            }
+
+            fn run(case: &Case, on_bad: OnBad) -> Result<Came, RunError> {
+                let mill = mill(case);
                 let mill = if on_bad == OnBad::Fail { mill } else { bad_streams(mill, on_bad) };
                 if let Cuts::Even(size) = case.cuts {
                     let out = Collected::<Call>::new();
@@ -289,7 +297,7 @@ macro_rules! shape {
                 }
             }
 
-            Shape { edges: &[$(($l, $r)),+], run }
+            Shape { edges: &[$(($l, $r)),+], mill, run }
         }
     };
 }

@@ -6,3 +6,4 @@
 mod common;
 
 mod joins;
+mod oracle;

@@ -66,11 +66,55 @@ pub fn fill(kafka: &Kafka, topic: &str, partitions: u32, times: std::ops::Range<
     kafka.client().produce(&records).unwrap();
 }
 
+/// The mark that ends a stream, as Python's watermill writes it.
+pub const MARK: &[u8] = b"{\"eos__\": true}";
+
+pub fn is_mark(record: &ReadRecord) -> bool {
+    record.value.as_deref().is_some_and(|value| value.starts_with(b"{\"eos__\""))
+}
+
+/// The records of a topic that are no marks, in order within each partition, and the partitions of the marks.
+pub fn read<R: serde::de::DeserializeOwned>(kafka: &Kafka, topic: &str) -> (Vec<(u32, R)>, Vec<u32>) {
+    let all = kafka.client().read(topic, Isolation::Committed).unwrap();
+    let (marks, records): (Vec<&ReadRecord>, Vec<&ReadRecord>) =
+        all.iter().partition(|record| is_mark(record));
+    let record = |record: &&ReadRecord| {
+        let value = record.value.as_deref().unwrap();
+        (record.partition, serde_json::from_slice(value).unwrap())
+    };
+    (records.iter().map(record).collect(), marks.iter().map(|mark| mark.partition).collect())
+}
+
+/// Writes one value to one partition.
+pub fn put(kafka: &Kafka, topic: &str, partition: u32, value: &[u8]) {
+    kafka.client().produce(&[NewRecord::new(topic).partition(partition).value(value)]).unwrap();
+}
+
+/// An error with its causes.
+pub fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Waits until `there` says so.
+pub fn until(what: &str, mut there: impl FnMut() -> bool) {
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !there() {
+        assert!(std::time::Instant::now() < limit, "waited too long: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
 /// Ends every partition of `topic`.
 pub fn end(kafka: &Kafka, topic: &str, partitions: u32) {
-    let marks: Vec<NewRecord> = (0..partitions)
-        .map(|partition| NewRecord::new(topic).partition(partition).value(&b"{\"eos__\": true}"[..]))
-        .collect();
+    let marks: Vec<NewRecord> =
+        (0..partitions).map(|partition| NewRecord::new(topic).partition(partition).value(MARK)).collect();
     kafka.client().produce(&marks).unwrap();
 }
 
@@ -79,10 +123,7 @@ pub fn results(kafka: &Kafka, topic: &str, partitions: u32) -> Vec<(Vec<Speed>, 
     let read = kafka.client().read(topic, Isolation::Committed).unwrap();
     let of = |partition: u32| {
         let mine: Vec<&ReadRecord> = read.iter().filter(|record| record.partition == partition).collect();
-        let is_mark = |record: &&&ReadRecord| {
-            record.value.as_deref().is_some_and(|value| value.starts_with(b"{\"eos__\""))
-        };
-        let marks = mine.iter().filter(is_mark).count();
+        let marks = mine.iter().filter(|record| is_mark(record)).count();
         let records = mine
             .iter()
             .filter(|record| !is_mark(record))
