@@ -104,8 +104,9 @@ impl Health {
         let down = code == Some(Code::AllBrokersDown);
         let fatal = matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed));
         let first = self.with(|state| {
-            // That all are down says less than why.
-            if !down || state.last.is_none() {
+            // That all are down says less than why, and so does an error without a reason of its own.
+            let says_less = down || reason == error.to_string();
+            if !says_less || state.last.is_none() {
                 state.last = Some(reason.to_owned());
             }
             if fatal {

@@ -37,6 +37,9 @@ const CALL: Duration = Duration::from_secs(10);
 /// The pause before something is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The longest pause before a transaction is made again that has failed several times.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Without transactions, results are sent as soon as there are so many bytes of them.
 const SEND_AT: usize = 32 << 10;
 
@@ -173,6 +176,7 @@ impl LaneProducer {
     /// Makes the outbox and `commit` durable in one transaction, trying again as long as that makes sense.
     pub(crate) fn commit(&mut self, commit: &Commit<'_>) -> Result<(), BrokerError> {
         let until = self.health.until(self.retry_for);
+        let mut pause = PAUSE;
         loop {
             if (commit.is_lost)() {
                 return Err(failure("commit", self.place(), "the lane went to another process"));
@@ -213,7 +217,8 @@ impl LaneProducer {
             if !again || Instant::now() >= until || self.health.fatal().is_some() {
                 return Err(self.failed("commit", cause));
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(LONGEST_PAUSE);
         }
         self.health.well();
         self.outbox.clear();

@@ -134,6 +134,15 @@ impl<'k> Trial<'k> {
         offsets.iter().map(|offset| offset.offset.max(0)).sum()
     }
 
+    /// How far the committed offset of one partition of the master is.
+    #[must_use]
+    pub fn committed(&self, partition: u32) -> i64 {
+        let offsets = self.kafka.client().group_offsets(&self.settings.application).unwrap_or_default();
+        let own =
+            offsets.iter().find(|offset| offset.topic == self.settings.from && offset.partition == partition);
+        own.map_or(-1, |offset| offset.offset)
+    }
+
     /// Waits until more is committed than `before`.
     ///
     /// # Panics

@@ -64,3 +64,33 @@ fn a_process_that_was_paused_past_its_session_commits_nothing_and_goes_on() {
 fn a_process_of_one_lane_that_was_paused_past_its_session() {
     paused(Kind::TwoTopics, 1, Duration::from_millis(20));
 }
+
+/// As after a transaction that has timed out: the group says that the lane is this process's, and its producer can do nothing any more.
+#[test]
+fn a_lane_whose_producer_was_fenced_begins_again() {
+    let kafka = Kafka::shared().unwrap();
+    let mut trial = Trial::new(kafka, PROGRAM, Kind::SelfJoin, 2);
+    trial.settings.every = Duration::from_millis(20);
+    let what = "a fenced producer";
+    let mut fenced = Duration::ZERO;
+    thread::scope(|scope| {
+        let load = Load::start(scope, &trial, 20, Duration::from_millis(50));
+        let mut program = trial.start("the program", &trial.settings);
+        program.await_told("walk begins", LONG);
+        trial.await_more(trial.progress(), LONG, what);
+        // Another one of the same id, which does nothing.
+        let id = format!("{}-0", trial.settings.application);
+        drop(kafka.client().transactional(&id, &[]).unwrap());
+        let since = Instant::now();
+        program.await_told("begins again at its last commit", LONG);
+        fenced = since.elapsed();
+        while program.times_told("walk begins") < 3 {
+            assert!(since.elapsed() < LONG, "{}", program.told());
+            thread::sleep(Duration::from_millis(10));
+        }
+        load.end(&trial);
+        let ended = program.wait(LONG).expect_success(what);
+        trial.assert_complete(&ended.told);
+    });
+    println!("{what}: its lane went on after {:.1} s", fenced.as_secs_f64());
+}
