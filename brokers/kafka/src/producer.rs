@@ -40,6 +40,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause before a transaction is made again that has failed several times.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// When messages take so long, it is asked who leads their partitions now. The client asks when a leader is gone, but the others do not know yet then
+/// who comes after it, and then it would not ask again for a minute.
+const ASK_AFTER: Duration = Duration::from_millis(500);
+
 /// Without transactions, results are sent as soon as there are so many bytes of them.
 const SEND_AT: usize = 32 << 10;
 
@@ -160,7 +164,8 @@ impl LaneProducer {
         self.send_unsent()?;
         self.outbox.clear();
         let Some(producer) = &self.producer else { return Ok(()) };
-        match drain(producer, &self.health, self.health.until(self.retry_for)) {
+        let until = self.health.until(self.retry_for);
+        match drain(producer, &self.health, &self.topics, until) {
             Ok(()) => Ok(()),
             Err(Undelivered::Message(code, place)) => {
                 let cause = KafkaError::MessageProduction(code);
@@ -236,7 +241,7 @@ impl LaneProducer {
         let sent = send(producer, &self.health, &self.topics, &mut self.outbox, until);
         sent.map_err(|error| classed(producer, error, until, false))?;
         // Drained here: the commit by itself would wait for a tenth of a second at a time.
-        match drain(producer, &self.health, until) {
+        match drain(producer, &self.health, &self.topics, until) {
             Ok(()) => {
                 fault_point!("drained");
             }
@@ -384,11 +389,25 @@ enum Undelivered {
 }
 
 /// Waits until nothing is under way any more.
-fn drain(producer: &BaseProducer<Context>, health: &Health, until: Instant) -> Result<(), Undelivered> {
+fn drain(
+    producer: &BaseProducer<Context>,
+    health: &Health,
+    topics: &[String],
+    until: Instant,
+) -> Result<(), Undelivered> {
+    let mut ask_at = Instant::now() + ASK_AFTER;
     while producer.in_flight_count() > 0 {
         producer.poll(Duration::from_millis(1));
-        if Instant::now() >= until {
+        let now = Instant::now();
+        if now >= until {
             return Err(Undelivered::Late);
+        }
+        if now >= ask_at {
+            for topic in topics {
+                // What matters is what the client learns by the answer.
+                let _ = producer.client().fetch_metadata(Some(topic), ASK_AFTER);
+            }
+            ask_at = Instant::now() + ASK_AFTER;
         }
     }
     match health.take_undelivered() {
