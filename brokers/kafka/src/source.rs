@@ -37,6 +37,8 @@ pub(crate) struct SourceSettings {
     pub(crate) keep_raw: bool,
     /// Where reading begins.
     pub(crate) next: u64,
+    /// What stands before it was read by an earlier run, and is read again to be compared with.
+    pub(crate) seen_before: u64,
     /// Where the stream ends, if it does not go on for ever.
     pub(crate) stop: Option<u64>,
     pub(crate) passed: Passed,
@@ -108,7 +110,7 @@ impl<R: StreamRecord> KafkaSource<R> {
             read: 0,
         };
         let Some(fetched) = self.fetched.take() else {
-            filling.end = Some(self.settings.ended.unwrap_or(InputEnd::Exhausted));
+            filling.end = Some(self.settings.ended.unwrap_or(InputEnd::Paused));
             return Ok(filling);
         };
         let mut result = Ok(());
@@ -131,7 +133,7 @@ impl<R: StreamRecord> KafkaSource<R> {
                     fetched.health().well();
                     self.at_end = true;
                     if self.settings.stop.is_some() {
-                        filling.end = Some(InputEnd::Exhausted);
+                        filling.end = Some(InputEnd::Paused);
                     } else if let Some(topic) = &self.settings.topic_end {
                         topic.wait(&fetched.more);
                     }
@@ -156,7 +158,7 @@ impl<R: StreamRecord> KafkaSource<R> {
     fn message(&mut self, message: &BorrowedMessage<'_>, filling: &mut Filling<R>) {
         let offset = message.offset().max(0).cast_unsigned();
         if self.settings.stop.is_some_and(|stop| offset >= stop) {
-            filling.end = Some(InputEnd::Exhausted);
+            filling.end = Some(InputEnd::Paused);
             return;
         }
         if self.topic_has_ended(offset) {
@@ -169,7 +171,7 @@ impl<R: StreamRecord> KafkaSource<R> {
         // Without a value it says that its key was deleted: no record.
         let Some(value) = message.payload() else { return };
         if let Some((lane, lanes)) = marks::of_lane(value) {
-            if self.settings.passed.pass(lane, lanes, offset) {
+            if offset >= self.settings.seen_before && self.settings.passed.pass(lane, lanes, offset) {
                 filling.end = Some(InputEnd::Mark);
             }
             return;
@@ -193,6 +195,8 @@ impl<R: StreamRecord> KafkaSource<R> {
                 }
             }
             Ok(Decoded::Nothing) => {}
+            // A mark before it is one that was gone on behind.
+            Ok(Decoded::EndOfStream) if offset < self.settings.seen_before => {}
             Ok(Decoded::EndOfStream) => filling.end = Some(InputEnd::Mark),
             Err(cause) => filling.faults.push(self.fault(offset, value, filling.records.len(), cause)),
         }
