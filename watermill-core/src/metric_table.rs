@@ -30,6 +30,7 @@ const ALL: &[(&str, Kind, Unit, &str)] = &[
     ("watermill_records_unmatched_total", Counter, Unit::Count, "Records that took part in none."),
     ("watermill_records_skipped_total", Counter, Unit::Count, "Bad records that were left out."),
     ("watermill_records_dead_lettered_total", Counter, Unit::Count, "Bad records that were put aside."),
+    ("watermill_records_late_total", Counter, Unit::Count, "Bad records that came when a join had gone on."),
     ("watermill_records_pending", Gauge, Unit::Count, "Records held for a later call."),
     ("watermill_lag_bytes", Gauge, Unit::Bytes, "Bytes still to be read, of files."),
     ("watermill_lag_records", Gauge, Unit::Count, "Records still to be read, where the storage counts them."),

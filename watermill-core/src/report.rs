@@ -113,6 +113,7 @@ impl RunReport {
             input.skipped += more.skipped;
             input.dead_lettered += more.dead_lettered;
             input.pending += more.pending;
+            input.late += more.late;
         }
     }
 }
@@ -156,6 +157,10 @@ pub struct InputReport {
     pub dead_lettered: u64,
     /// Records held for a later call when the run stopped.
     pub pending: u64,
+    /// Of the bad ones that were left out or put aside, those that came when a join with [`on_idle`](crate::JoinWith::on_idle) had gone on without them. They are
+    /// counted as they come, before their letters are durable.
+    #[serde(default)]
+    pub late: u64,
 }
 
 /// One result stream.
@@ -313,6 +318,9 @@ impl fmt::Display for RunReport {
                 input.dead_lettered,
                 input.pending
             )?;
+            if input.late > 0 {
+                write!(f, ", {} of the bad ones late", input.late)?;
+            }
         }
         for output in &self.outputs {
             write!(f, "\n  -> {}: {} results", output.stream, output.records)?;

@@ -110,6 +110,9 @@ impl OnError {
     /// The call is made again, up to `retries` times, with a pause before each; then the run stops, unless
     /// [`then_skip`](OnError::then_skip) or [`then_dead_letter`](OnError::then_dead_letter) says otherwise. What a failed attempt wrote is dropped.
     ///
+    /// A run that is stopped in a pause does not make the call: what was done before it is committed, and the next run makes it again. Where windows overlap, can be
+    /// empty, or are those of an emitter, the last commit stands instead, and all since then is done again.
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # use watermill_core::{Backoff, OnError};

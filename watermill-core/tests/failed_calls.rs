@@ -122,3 +122,19 @@ fn without_a_place_for_them_the_mill_is_refused() {
         mill.run_blocking(MemoryBroker::new().read(orders()).write(&Collected::<Booked>::new())).unwrap_err();
     assert!(error.to_string().contains("no broker writes `DeadLetter`"), "{error}");
 }
+
+#[test]
+fn an_empty_window_leaves_no_letters_of_the_masters_before_it() {
+    let (booked, letters) = (Collected::<Booked>::new(), Collected::<DeadLetter>::new());
+    let orders = [0, 1, 25].map(|id| Order { id });
+    let broker = MemoryBroker::new().read(orders.into()).write(&booked).write(&letters);
+    let book = |window: &[Order]| match window.first() {
+        Some(order) => Ok(Booked { id: order.id }),
+        None => Err("there are no orders"),
+    };
+    let windows = Window::fixed(10).with_empty().by(Order::fields().id);
+    let report =
+        Mill::new(book).window(windows).on_error(OnError::dead_letter()).run_blocking(broker).unwrap();
+    assert_eq!((report.calls, report.given_up), (3, 1));
+    assert_eq!((booked.take().len(), letters.take()), (2, Vec::new()));
+}

@@ -14,7 +14,7 @@ use crate::location::InputFile;
 use crate::output_text::Committed;
 use crate::partial_file::PartialFile;
 use crate::sink::{CommitStep, Writer};
-use crate::state_file::{InputState, OutputState, Seen, State, remove};
+use crate::state_file::{InputState, LaneRecord, OutputState, Seen, State, remove};
 
 /// Commits the outputs of a run.
 pub(crate) struct FileCommitter {
@@ -29,6 +29,8 @@ pub(crate) struct FileCommitter {
     pub(crate) recorded: bool,
     pub(crate) mark_eos: bool,
     pub(crate) finished: bool,
+    /// What each of several lanes has committed, where there are several.
+    pub(crate) lanes: Vec<LaneRecord>,
 }
 
 /// One output as commits see it.
@@ -89,7 +91,7 @@ fn look(path: &Path, position: &Position) -> Result<Seen, BrokerError> {
 }
 
 impl FileCommitter {
-    async fn commit_all(&mut self, checkpoint: &Checkpoint) -> Result<(), BrokerError> {
+    pub(crate) async fn commit_all(&mut self, checkpoint: &Checkpoint) -> Result<(), BrokerError> {
         if self.finished {
             return Err(failure("commit", "the outputs", "the run is finished already"));
         }
@@ -144,6 +146,11 @@ impl FileCommitter {
         Ok(())
     }
 
+    /// What a restart has to know of the inputs at `positions`.
+    pub(crate) fn input_states(&self, positions: &[Position]) -> Result<Vec<InputState>, BrokerError> {
+        self.inputs.iter().zip(positions).map(|(input, position)| input.state(position)).collect()
+    }
+
     fn record(
         &mut self,
         checkpoint: &Checkpoint,
@@ -151,10 +158,7 @@ impl FileCommitter {
         pieces: &[Option<Piece>],
     ) -> Result<(), BrokerError> {
         let Some(path) = &self.state else { return Ok(()) };
-        let mut inputs = Vec::with_capacity(self.inputs.len());
-        for (input, position) in self.inputs.iter().zip(&checkpoint.positions) {
-            inputs.push(input.state(position)?);
-        }
+        let inputs = self.input_states(&checkpoint.positions)?;
         let outputs =
             self.outputs.iter().zip(committed).enumerate().filter_map(|(index, (output, committed))| {
                 let name = output.partial.as_ref()?.target().file_name()?.to_string_lossy().into_owned();
@@ -165,6 +169,7 @@ impl FileCommitter {
             });
         let mut state = State::new(checkpoint.finished, self.mill.clone(), inputs, outputs.collect());
         state.window = checkpoint.window.clone();
+        state.lanes.clone_from(&self.lanes);
         state.store(path)?;
         self.recorded = true;
         Ok(())

@@ -36,6 +36,7 @@ mod format;
 mod framer;
 mod generation;
 mod growing;
+mod lanes;
 mod location;
 mod options;
 mod output_text;

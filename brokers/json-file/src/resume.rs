@@ -10,13 +10,15 @@ use crate::failure::{failure, path_failure};
 use crate::fault::fault_point;
 use crate::output_text::Committed;
 use crate::partial_file::{PartialFile, hidden_beside};
-use crate::state_file::{OutputState, State, remove};
+use crate::state_file::{LaneRecord, OutputState, State, remove};
 
 /// What an earlier run left.
 pub(crate) struct Resumed {
     /// What of each output stays.
     pub(crate) outputs: Vec<Committed>,
     pub(crate) checkpoint: Checkpoint,
+    /// For each of several lanes.
+    pub(crate) lanes: Vec<LaneRecord>,
 }
 
 /// Where the state of these outputs is recorded; `None` when one of them cannot be cut back, or there are none.
@@ -36,6 +38,7 @@ pub(crate) fn take_up(
     outputs: &mut [Option<PartialFile>],
     letters: bool,
     start_over: bool,
+    several_lanes: bool,
 ) -> Result<Option<Resumed>, BrokerError> {
     // Until it is known that there is no state, nothing in the outputs is ours to remove.
     let state = if start_over {
@@ -56,9 +59,19 @@ pub(crate) fn take_up(
         let cause = format!("{cause}; to begin again, use `start_over()` or remove `{}`", path.display());
         failure("go on from", format_args!("`{}`", path.display()), cause)
     };
-    let streams: Vec<&str> = state.inputs.iter().map(|input| input.stream.as_str()).collect();
-    if !streams.iter().copied().eq(inputs.iter().map(|input| input.stream.as_str())) {
-        return Err(refused(format!("it was left by another mill, which reads {}", streams.join(", "))));
+    if state.lanes.is_empty() == several_lanes {
+        let cause = "the number of lanes has changed since that run: the topic that it reads had another number of partitions, or it read something else";
+        return Err(refused(cause.to_owned()));
+    }
+    let all_inputs = || {
+        let lanes = state.lanes.iter().map(|lane| lane.inputs.as_slice());
+        std::iter::once(state.inputs.as_slice()).filter(|_| !several_lanes).chain(lanes)
+    };
+    for own in all_inputs() {
+        let streams: Vec<&str> = own.iter().map(|input| input.stream.as_str()).collect();
+        if !streams.iter().copied().eq(inputs.iter().map(|input| input.stream.as_str())) {
+            return Err(refused(format!("it was left by another mill, which reads {}", streams.join(", "))));
+        }
     }
     let named =
         |partial: &PartialFile| partial.target().file_name().map(|name| name.to_string_lossy().into_owned());
@@ -89,7 +102,7 @@ pub(crate) fn take_up(
         check_finished(&state, outputs)?.map_or(Ok(()), |cause| Err(refused(cause)))?;
         return finish(path, &state, outputs).map(Some);
     }
-    for (input, known) in state.inputs.iter().zip(inputs) {
+    for (input, known) in all_inputs().flat_map(|own| own.iter().zip(inputs)) {
         if let Some(followed) = &known.followed {
             if !followed.take_up(input)? {
                 return Err(refused(followed.lost()));
@@ -148,7 +161,7 @@ fn resumed(state: &State) -> Resumed {
         elements: output.elements,
         marked: output.marked,
     };
-    Resumed { outputs: state.outputs.iter().map(kept).collect(), checkpoint }
+    Resumed { outputs: state.outputs.iter().map(kept).collect(), checkpoint, lanes: state.lanes.clone() }
 }
 
 /// Appends what was committed and may not have been appended yet; returns why that cannot be.

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use watermill_core::broker::{AnySource, BoxFuture, Job, Lane, LaneOutputs, Origin, Position, Session};
+use watermill_core::broker::{
+    AnySink, AnySource, BoxFuture, Job, Lane, LaneOutputs, Origin, Position, Session,
+};
 use watermill_core::error::BrokerError;
 
 use crate::broker::{Input, OpenSource, Output, SourceSettings};
@@ -16,6 +18,7 @@ use crate::followed_input::FollowedInput;
 use crate::format::Format;
 use crate::framer::{FramerOptions, Spot};
 use crate::generation::Followed;
+use crate::lanes::{Shared, SharedOutputs};
 use crate::location::{InputFile, Location, files_of};
 use crate::options::Options;
 use crate::output_text::{Committed, OutputText};
@@ -39,6 +42,8 @@ pub(crate) struct FileSession {
     lane_given: bool,
     /// The positions are kept here, and not by another broker.
     writes: bool,
+    /// The outputs, where several lanes write to them.
+    shared: Option<Shared>,
 }
 
 /// One input that the run needs, found.
@@ -77,6 +82,7 @@ impl FileSession {
             mill: job.mill.clone(),
             lane_given: false,
             writes: false,
+            shared: None,
         };
         for request in &job.inputs {
             let input = inputs.get(request.input).ok_or_else(|| not_declared("input", &request.stream))?;
@@ -261,7 +267,11 @@ impl FileSession {
         }
     }
 
-    fn open_outputs(&self) -> Result<LaneOutputs, BrokerError> {
+    /// Opens the outputs, of which a sink each is returned, and what earlier runs have left.
+    fn open_all(
+        &self,
+        several_lanes: bool,
+    ) -> Result<(Vec<AnySink>, FileCommitter, Option<Resumed>), BrokerError> {
         let mut destinations = Vec::with_capacity(self.outputs.len());
         let mut partials = Vec::with_capacity(self.outputs.len());
         for output in &self.outputs {
@@ -277,17 +287,17 @@ impl FileSession {
         let resumed = match &state {
             Some(path) => {
                 let start_over = self.options.start_over;
-                take_up(path, &self.mill, &inputs, &mut partials, self.letters, start_over)?
+                take_up(path, &self.mill, &inputs, &mut partials, self.letters, start_over, several_lanes)?
             }
             None => None,
         };
-        let (kept, resume) = match resumed {
-            Some(Resumed { outputs, checkpoint }) => (outputs, Some(checkpoint)),
-            None => (vec![Committed::default(); self.outputs.len()], None),
+        let kept = match &resumed {
+            Some(resumed) => resumed.outputs.clone(),
+            None => vec![Committed::default(); self.outputs.len()],
         };
         let mut sinks = Vec::with_capacity(self.outputs.len());
         let mut committed = Vec::with_capacity(self.outputs.len());
-        let finished = resume.as_ref().is_some_and(|checkpoint| checkpoint.finished);
+        let finished = resumed.as_ref().is_some_and(|resumed| resumed.checkpoint.finished);
         for (((output, destination), partial), kept) in
             self.outputs.iter().zip(destinations).zip(partials).zip(kept)
         {
@@ -307,16 +317,53 @@ impl FileSession {
             committed.push(CommittedOutput { writer, partial });
         }
         fault_point!("cut");
-        let committer = Box::new(FileCommitter {
+        let committer = FileCommitter {
             outputs: committed,
             inputs,
             mill: self.mill.clone(),
             state,
-            recorded: resume.is_some(),
+            recorded: resumed.is_some(),
             mark_eos: self.options.mark_eos,
             finished,
-        });
-        Ok(LaneOutputs { sinks, committer, resume })
+            lanes: Vec::new(),
+        };
+        Ok((sinks, committer, resumed))
+    }
+
+    fn open_outputs(&self) -> Result<LaneOutputs, BrokerError> {
+        let (sinks, committer, resumed) = self.open_all(false)?;
+        let resume = resumed.map(|resumed| resumed.checkpoint);
+        Ok(LaneOutputs { sinks, committer: Box::new(committer), resume })
+    }
+
+    /// The outputs of one of several lanes.
+    async fn open_lane(&mut self, lane: &Lane) -> Result<LaneOutputs, BrokerError> {
+        self.check_lanes()?;
+        let shared = match self.shared.take() {
+            Some(shared) if !shared.lock().await.is_closed() => shared,
+            _ => {
+                let (_, committer, resumed) = self.open_all(true)?;
+                let lanes = resumed.map(|resumed| resumed.lanes).unwrap_or_default();
+                let lanes = lanes.into_iter().map(|record| (record.lane, record)).collect();
+                SharedOutputs::new(committer, lanes, lane.count)
+            }
+        };
+        let outputs = shared.lock().await.open_lane(lane, &shared);
+        self.shared = Some(shared);
+        Ok(outputs)
+    }
+
+    /// What cannot be done with several lanes.
+    fn check_lanes(&self) -> Result<(), BrokerError> {
+        if let Some(output) = self.outputs.iter().find(|output| output.leave_out) {
+            let cause = "results that cannot be written are left out (`on_refused`), and there are several lanes; write to a topic, or have a single partition";
+            return Err(failure("write", format_args!("`{}`", output.location.shown()), cause));
+        }
+        if let Some(input) = self.inputs.iter().find(|input| input.followed.is_some()) {
+            let cause = "it is followed, and there are several lanes; load it into a topic first";
+            return Err(failure("read", format_args!("stream `{}`", input.stream), cause));
+        }
+        Ok(())
     }
 
     /// All inputs of the mill; those that another broker reads have no files here.
@@ -366,9 +413,9 @@ impl Session for FileSession {
         Box::pin(async move { Ok(first.then_some(Lane { index: 0, count: 1 })) })
     }
 
-    fn outputs<'a>(&'a mut self, _: &'a Lane) -> BoxFuture<'a, Result<LaneOutputs, BrokerError>> {
+    fn outputs<'a>(&'a mut self, lane: &'a Lane) -> BoxFuture<'a, Result<LaneOutputs, BrokerError>> {
         self.writes = true;
-        Box::pin(async move { self.open_outputs() })
+        Box::pin(async move { if lane.count > 1 { self.open_lane(lane).await } else { self.open_outputs() } })
     }
 
     fn sources<'a>(

@@ -6,11 +6,12 @@ use std::thread;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use watermill_core::broker::codec::Encode;
-use watermill_core::broker::{BoxFuture, Refused, Sink};
+use watermill_core::broker::{AnySink, BoxFuture, Refused, Sink};
 use watermill_core::error::{BoxError, BrokerError};
 use watermill_core::record::StreamRecord;
 
 use crate::failure::{SharedFailure, failure};
+use crate::lanes::{LaneBuffer, for_lane};
 use crate::output_text::{Committed, OutputText};
 
 /// How many orders may wait for the writer.
@@ -60,6 +61,8 @@ pub(crate) struct FileSink<R> {
 
 /// A writer as the committer sees it, whatever it writes.
 pub(crate) trait Writer: Send {
+    /// A sink for one of several lanes, and what its results wait in.
+    fn for_lane(&self) -> (AnySink, Box<dyn LaneBuffer>);
     /// Carries out `step` behind all that was written before; returns what is durable then.
     fn commit(&mut self, step: CommitStep) -> BoxFuture<'_, Result<Committed, BrokerError>>;
     /// Lets go of the file, so that the next run can have it.
@@ -78,12 +81,7 @@ impl<R: StreamRecord> FileSink<R> {
         let failure = FailureSlot::default();
         let room = Arc::new(Semaphore::new(RECORDS_QUEUED as usize));
         let sink = Self { orders, room, failure: Arc::clone(&failure), shown: shown.to_owned() };
-        let control = Self {
-            orders: sink.orders.clone(),
-            room: Arc::clone(&sink.room),
-            failure: Arc::clone(&failure),
-            shown: shown.to_owned(),
-        };
+        let control = sink.another();
         let (number, refused, shown) = (0, Vec::new(), shown.to_owned());
         let job = WriterJob { text, codec, rules, number, refused, shown };
         thread::Builder::new()
@@ -93,6 +91,16 @@ impl<R: StreamRecord> FileSink<R> {
                 crate::failure::failure("start the writer of", format_args!("`{}`", sink.shown), cause)
             })?;
         Ok((sink, Box::new(control)))
+    }
+
+    /// Another sink of the same writer.
+    fn another(&self) -> Self {
+        Self {
+            orders: self.orders.clone(),
+            room: Arc::clone(&self.room),
+            failure: Arc::clone(&self.failure),
+            shown: self.shown.clone(),
+        }
     }
 
     async fn order(&self, order: Order<R>) -> Result<(), BrokerError> {
@@ -132,6 +140,10 @@ impl<R: StreamRecord> Sink<R> for FileSink<R> {
 }
 
 impl<R: StreamRecord> Writer for FileSink<R> {
+    fn for_lane(&self) -> (AnySink, Box<dyn LaneBuffer>) {
+        for_lane(self.another())
+    }
+
     fn commit(&mut self, step: CommitStep) -> BoxFuture<'_, Result<Committed, BrokerError>> {
         Box::pin(async move {
             let (done, answer) = oneshot::channel();

@@ -19,7 +19,13 @@
 //! `length` bytes, and this CRC-32. It stands at the beginning of the hidden file until it was appended. The state of such an output stays
 //! when the run has ended.
 //!
+//! A position has `"last"`, the record with the last key before it (`{"offset":4752,"number":99}`), `"also_last"` where several keys have each their own,
+//! and `"finished"`, ranges behind `next` that are finished, where records were sorted back: see [`Position`].
+//!
 //! Where the mill's window asks for it, `"window"` stands behind the outputs: a text that only the mill reads.
+//!
+//! Where several lanes write to the same outputs (the partitions of a topic into a file), `"lanes"` has for each of them that has committed
+//! `{"lane":0,"finished":false,"inputs":[..],"ended":[false]}`, and `inputs` itself is empty.
 //!
 //! `seen` lets a restart notice that an input has changed: how much of the file the run had read for good (or all of it, where it is
 //! compressed), the CRC-32 of the first 4 KiB of that, and of the last 4 KiB.
@@ -29,7 +35,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use watermill_core::broker::Position;
+use watermill_core::broker::{Checkpoint, Position};
 use watermill_core::error::BrokerError;
 
 use crate::appended::Piece;
@@ -57,6 +63,33 @@ pub(crate) struct State {
     /// As [`Checkpoint::window`](watermill_core::broker::Checkpoint::window).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) window: Option<String>,
+    /// What each of several lanes has committed; `inputs` is empty then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lanes: Vec<LaneRecord>,
+}
+
+/// What one of several lanes has committed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LaneRecord {
+    pub(crate) lane: u32,
+    pub(crate) finished: bool,
+    pub(crate) inputs: Vec<InputState>,
+    /// Which outputs the lane has ended.
+    pub(crate) ended: Vec<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) window: Option<String>,
+}
+
+impl LaneRecord {
+    /// Where the lane goes on.
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        let mut checkpoint = Checkpoint::default();
+        checkpoint.positions = self.inputs.iter().map(|input| input.position.clone()).collect();
+        checkpoint.finished = self.finished;
+        checkpoint.ended_outputs.clone_from(&self.ended);
+        checkpoint.window.clone_from(&self.window);
+        checkpoint
+    }
 }
 
 /// Where one input goes on.
@@ -126,7 +159,7 @@ impl State {
         inputs: Vec<InputState>,
         outputs: Vec<OutputState>,
     ) -> Self {
-        Self { version: VERSION, finished, mill, inputs, outputs, window: None }
+        Self { version: VERSION, finished, mill, inputs, outputs, window: None, lanes: Vec::new() }
     }
 
     /// Reads the state at `path`; `None` when there is none.

@@ -1,22 +1,27 @@
 //! The commit of a lane: results, EndOfStream marks and positions in one step.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
+use rdkafka::error::RDKafkaErrorCode;
 use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Owned};
 use watermill_core::error::BrokerError;
 
 use crate::failure::{client_failure, failure};
-use crate::group::{Group, Layout};
+use crate::group::{Group, Layout, Recorded};
+use crate::lanes::Walked;
 use crate::marks;
-use crate::membership::Walked;
 use crate::offset_metadata::LaneState;
 use crate::outbox::Message;
 use crate::producer::{Commit, LaneProducer};
+use crate::topics::may_pass;
 
 /// What suits Kafka: a transaction takes some milliseconds.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The pause before offsets are committed once more.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// An output topic, as marks need to know it.
 pub(crate) struct Ended {
@@ -61,8 +66,12 @@ pub(crate) struct Work {
     pub(crate) ended: Vec<bool>,
     pub(crate) lanes: u32,
     pub(crate) state: LaneState,
+    /// The offsets of the last commit.
+    pub(crate) recorded: Recorded,
     pub(crate) producer: Arc<Mutex<LaneProducer>>,
     pub(crate) walked: Option<Arc<Walked>>,
+    /// How long the servers may be gone.
+    pub(crate) retry_for: Duration,
 }
 
 impl Work {
@@ -84,6 +93,7 @@ impl Work {
                 self.offsets_alone(&offsets)?;
             }
         }
+        self.recorded = Recorded::of(&offsets);
         self.ended.clone_from(&checkpoint.ended_outputs);
         if checkpoint.finished
             && let Some(walked) = &self.walked
@@ -124,27 +134,35 @@ impl Work {
         producer: &mut LaneProducer,
         offsets: &TopicPartitionList,
     ) -> Result<(), BrokerError> {
-        let (layout, group, number) = (&self.layout, &self.group, self.state.commit);
+        let Self { layout, group, recorded, .. } = self;
         let is_lost = || self.walked.as_ref().is_some_and(|walked| walked.ownership().state() == Owned::Lost);
-        producer.commit(&Commit {
-            offsets,
-            group,
-            is_committed: &|| layout.has_committed(group, number),
-            is_lost: &is_lost,
-        })
+        let stands = || layout.stands(group, recorded, offsets);
+        let result = producer.commit(&Commit { offsets, group, stands: &stands, is_lost: &is_lost });
+        if let Some(walked) = self.walked.as_ref().filter(|_| producer.is_fenced()) {
+            walked.fenced();
+        }
+        result
     }
 
     fn offsets_alone(&self, offsets: &TopicPartitionList) -> Result<(), BrokerError> {
         let place = || {
             format!("the offsets of the group `{}`, partition {}", self.layout.application, self.layout.lane)
         };
-        match self.group.commit(offsets) {
-            Ok(()) => Ok(()),
-            Err(error) if self.delivery == Delivery::Elsewhere => {
+        let until = Instant::now() + self.retry_for;
+        loop {
+            let Err(error) = self.group.commit(offsets) else { return Ok(()) };
+            if self.delivery == Delivery::Elsewhere {
                 tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "Kafka's tools will show an old lag");
-                Ok(())
+                return Ok(());
             }
-            Err(error) => Err(client_failure("commit", place(), error)),
+            let lost = self.walked.as_ref().is_some_and(|walked| walked.ownership().state() == Owned::Lost);
+            // The group, or its server, may only be busy with something else.
+            let busy =
+                may_pass(&error) || error.rdkafka_error_code() == Some(RDKafkaErrorCode::RebalanceInProgress);
+            if lost || !busy || Instant::now() >= until {
+                return Err(client_failure("commit", place(), error));
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 }

@@ -13,28 +13,41 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use serde::Deserialize;
 
-/// What is known of the connections of a client.
+/// What is known of the connections to the servers, which all clients of a run share: so it is told once, not by each of them, that they are gone. What a
+/// client's own messages have met is its own.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Health(Arc<Mutex<State>>);
+pub(crate) struct Health {
+    state: Arc<Mutex<State>>,
+    /// The first message that could not be delivered since this was asked last.
+    undelivered: Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
     /// Since when no server can be reached.
     down_since: Option<Instant>,
+    /// When somebody looked last whether one can be reached again.
+    looked: Option<Instant>,
     /// What was told last, whether or not it matters.
     last: Option<String>,
     /// What cannot get better by itself.
     fatal: Option<String>,
-    /// The first message that could not be delivered since this was asked last.
-    undelivered: Option<(RDKafkaErrorCode, String)>,
 }
 
+/// While no server can be reached, it is tried this often whether one can be again.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 impl Health {
-    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// That of another client of the same run.
+    pub(crate) fn sibling(&self) -> Self {
+        Self { state: Arc::clone(&self.state), undelivered: Arc::default() }
     }
 
-    /// A server has answered.
+    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A server has answered just now.
     pub(crate) fn well(&self) {
         let was_down = self.with(|state| {
             state.last = None;
@@ -45,9 +58,30 @@ impl Health {
         }
     }
 
+    /// Asks a server now and then, while none can be reached: what clients tell by themselves is only that they cannot.
+    pub(crate) fn look(&self, asks: impl FnOnce(Duration) -> bool) {
+        let now = Instant::now();
+        let due = self.with(|state| {
+            let due = state.down_since.is_some()
+                && state.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK_EVERY);
+            if due {
+                state.looked = Some(now);
+            }
+            due
+        });
+        if due && asks(LOOK_EVERY) {
+            self.well();
+        }
+    }
+
     /// How long no server could be reached.
     pub(crate) fn down_for(&self) -> Option<Duration> {
         self.with(|state| state.down_since.map(|since| since.elapsed()))
+    }
+
+    /// When to give up what begins now: `patience` from now, or from when the servers went.
+    pub(crate) fn until(&self, patience: Duration) -> Instant {
+        self.with(|state| state.down_since).unwrap_or_else(Instant::now) + patience
     }
 
     /// What was told last, to be shown beside an error that says less.
@@ -61,7 +95,7 @@ impl Health {
     }
 
     pub(crate) fn take_undelivered(&self) -> Option<(RDKafkaErrorCode, String)> {
-        self.with(|state| state.undelivered.take())
+        self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn told(&self, error: &KafkaError, reason: &str) {
@@ -70,8 +104,9 @@ impl Health {
         let down = code == Some(Code::AllBrokersDown);
         let fatal = matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed));
         let first = self.with(|state| {
-            // That all are down says less than why.
-            if !down || state.last.is_none() {
+            // That all are down says less than why, and so does an error without a reason of its own.
+            let says_less = down || reason == error.to_string();
+            if !says_less || state.last.is_none() {
                 state.last = Some(reason.to_owned());
             }
             if fatal {
@@ -155,6 +190,8 @@ pub(crate) struct Context {
     pub(crate) ends: Option<Ends>,
     /// Statistics are for the broker alone: nobody has asked for them.
     pub(crate) statistics_are_own: bool,
+    /// It is polled only now and then: that its servers are gone may be old news when it is told.
+    pub(crate) late: bool,
 }
 
 impl ClientContext for Context {
@@ -185,6 +222,9 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if self.late && error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            return;
+        }
         self.health.told(&error, reason);
     }
 }
@@ -198,9 +238,9 @@ impl ProducerContext<NoCustomPartitioner> for Context {
         use rdkafka::message::Message;
         let Err((error, message)) = result else { return };
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-        self.health.with(|state| {
-            let place = format!("topic `{}`, partition {}", message.topic(), message.partition());
-            state.undelivered.get_or_insert((code, place));
+        let mut undelivered = self.health.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
+        undelivered.get_or_insert_with(|| {
+            (code, format!("topic `{}`, partition {}", message.topic(), message.partition()))
         });
     }
 }

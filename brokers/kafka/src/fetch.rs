@@ -17,6 +17,7 @@ use watermill_core::error::BrokerError;
 
 use crate::context::{Context, Ends, Health};
 use crate::failure::{client_failure, failure};
+use crate::native::Queue;
 use crate::options::Options;
 
 const POLL: Duration = Duration::from_millis(200);
@@ -35,9 +36,11 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(crate) fn new(options: &Options) -> Result<Arc<Self>, BrokerError> {
+    /// `topic` is one that it reads.
+    pub(crate) fn new(options: &Options, health: &Health, topic: &str) -> Result<Arc<Self>, BrokerError> {
         let ends = Ends::default();
         let context = Context {
+            health: health.sibling(),
             ends: Some(ends.clone()),
             statistics_are_own: options.statistics.is_none(),
             ..Context::default()
@@ -56,6 +59,7 @@ impl Fetcher {
             stop: Arc::clone(&stop),
             health: health.clone(),
             waiting: Arc::clone(&waiting),
+            topic: topic.to_owned(),
         };
         let thread = std::thread::Builder::new()
             .name("watermill-events".to_owned())
@@ -82,9 +86,11 @@ impl Fetcher {
         let place = format!("topic `{topic}`, partition {partition}");
         let asked = |cause| client_failure("read", &place, cause);
         // Before it is assigned: what is fetched then goes to this queue from the first message on.
-        let mut queue = self
+        let mut callback = self
             .consumer
             .split_partition_queue(topic, partition)
+            .ok_or_else(|| failure("read", &place, "there is no such partition"))?;
+        let queue = Queue::of(&self.consumer, topic, partition)
             .ok_or_else(|| failure("read", &place, "there is no such partition"))?;
         let more = Arc::new(Notify::new());
         let notify = Arc::clone(&more);
@@ -92,7 +98,7 @@ impl Fetcher {
         waiting.retain(|waiting| waiting.strong_count() > 0);
         waiting.push(Arc::downgrade(&more));
         drop(waiting);
-        queue.set_nonempty_callback(move || notify.notify_one());
+        callback.set_nonempty_callback(move || notify.notify_one());
         let mut list = TopicPartitionList::new();
         let offset = i64::try_from(offset).unwrap_or(i64::MAX);
         list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(asked)?;
@@ -100,7 +106,7 @@ impl Fetcher {
         self.consumer.incremental_assign(&list).map_err(asked)?;
         drop(assigning);
         let end = self.ends.follow(topic, partition);
-        Ok(Fetched { queue, more, end, fetcher: Arc::clone(self), list })
+        Ok(Fetched { queue, _callback: callback, more, end, fetcher: Arc::clone(self), list })
     }
 
     pub(crate) fn health(&self) -> &Health {
@@ -124,6 +130,7 @@ struct Server {
     stop: Arc<AtomicBool>,
     health: Health,
     waiting: Arc<Mutex<Vec<Weak<Notify>>>>,
+    topic: String,
 }
 
 impl Server {
@@ -137,6 +144,7 @@ impl Server {
                 }
                 None => {}
             }
+            self.health.look(|time| self.consumer.fetch_metadata(Some(&self.topic), time).is_ok());
             if self.health.down_for().is_some() || self.health.fatal().is_some() {
                 // They look for themselves whether it has been too long.
                 let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +156,9 @@ impl Server {
 
 /// A partition that is fetched.
 pub(crate) struct Fetched {
-    pub(crate) queue: PartitionQueue<Context>,
+    pub(crate) queue: Queue,
+    /// Wakes who waits; the messages are taken by `queue`.
+    _callback: PartitionQueue<Context>,
     /// Notified when the queue is not empty any more.
     pub(crate) more: Arc<Notify>,
     /// Where it ends, as far as that was told; 0 before.

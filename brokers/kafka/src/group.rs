@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use watermill_core::broker::{Checkpoint, Position};
 use watermill_core::error::BrokerError;
@@ -56,6 +57,22 @@ pub(crate) struct Layout {
     pub(crate) passed: BTreeMap<usize, Passed>,
 }
 
+/// Committed offsets of one lane, with their metadata, by topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Recorded(BTreeMap<String, (i64, String)>);
+
+impl Recorded {
+    pub(crate) fn of(list: &TopicPartitionList) -> Self {
+        let one = |element: TopicPartitionListElem<'_>| match element.offset() {
+            Offset::Offset(offset) => {
+                Some((element.topic().to_owned(), (offset, element.metadata().to_owned())))
+            }
+            _ => None,
+        };
+        Self(list.elements().into_iter().filter_map(one).collect())
+    }
+}
+
 /// What a restart finds.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -65,6 +82,17 @@ pub(crate) struct Found {
     pub(crate) marks: Vec<Vec<u32>>,
     /// What the last commit said of the lane, unless the offsets were reset since.
     pub(crate) lane: Option<LaneState>,
+}
+
+/// Where the committed offsets stand, beside those of a commit that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stands {
+    /// Where they stood before: it was not made.
+    Before,
+    /// It was made.
+    Behind,
+    /// Somebody else has committed: the lane was another's meanwhile.
+    Elsewhere,
 }
 
 impl Layout {
@@ -126,27 +154,28 @@ impl Layout {
         Ok(list)
     }
 
-    /// Where the last commit stands; `None` when there was none.
-    pub(crate) fn find(&self, group: &Group) -> Result<Option<Found>, BrokerError> {
+    /// The committed offsets.
+    pub(crate) fn recorded(&self, group: &Group) -> Result<Recorded, BrokerError> {
         let mut asked = TopicPartitionList::new();
         for (topic, _) in self.all_topics() {
             asked.add_partition(topic, self.partition());
         }
-        let committed = group
-            .looker
-            .consumer
-            .committed_offsets(asked, ANSWER_WITHIN)
-            .map_err(|cause| client_failure("look up", self.place(), cause))?;
+        let ask = || {
+            let found = group.looker.consumer.committed_offsets(asked.clone(), ANSWER_WITHIN)?;
+            found.elements().iter().try_for_each(TopicPartitionListElem::error)?;
+            Ok(Recorded::of(&found))
+        };
+        group.looker.patiently(ask).map_err(|cause| client_failure("look up", self.place(), cause))
+    }
+
+    /// Where the last commit stands; `None` when there was none.
+    pub(crate) fn find(&self, Recorded(recorded): &Recorded) -> Result<Option<Found>, BrokerError> {
         let mut found =
             Found { positions: vec![None; self.nodes], marks: vec![Vec::new(); self.nodes], lane: None };
-        let mut any = false;
         for (topic, nodes) in self.all_topics() {
-            let Some(element) = committed.find_partition(topic, self.partition()) else { continue };
-            element.error().map_err(|cause| client_failure("look up", self.place(), cause))?;
-            let Offset::Offset(offset) = element.offset() else { continue };
-            any = true;
-            let offset = offset.max(0).cast_unsigned();
-            match OffsetMetadata::read(element.metadata(), offset) {
+            let Some((offset, metadata)) = recorded.get(topic) else { continue };
+            let offset = (*offset).max(0).cast_unsigned();
+            match OffsetMetadata::read(metadata, offset) {
                 Some(metadata) => {
                     for NodePosition { node, position, marks } in metadata.nodes {
                         if let Some(place) = found.positions.get_mut(node) {
@@ -176,11 +205,23 @@ impl Layout {
             let cause = "they belong to another mill: its arguments, joins or window have changed since; go on by resetting the offsets with `kafka-consumer-groups.sh --reset-offsets`, or under another application name";
             return Err(failure("take up", self.place(), Told(cause.to_owned())));
         }
-        Ok(any.then_some(found))
+        Ok((!recorded.is_empty()).then_some(found))
     }
 
-    /// Whether the commit of this number is the last one.
-    pub(crate) fn has_committed(&self, group: &Group, commit: u64) -> Result<bool, BrokerError> {
-        Ok(self.find(group)?.and_then(|found| found.lane).is_some_and(|lane| lane.commit == commit))
+    /// Where the committed offsets stand beside `commit`, which was made from `before` on. They tell it for certain when nobody has a transaction open.
+    pub(crate) fn stands(
+        &self,
+        group: &Group,
+        before: &Recorded,
+        commit: &TopicPartitionList,
+    ) -> Result<Stands, BrokerError> {
+        let recorded = self.recorded(group)?;
+        Ok(if recorded == Recorded::of(commit) {
+            Stands::Behind
+        } else if recorded == *before {
+            Stands::Before
+        } else {
+            Stands::Elsewhere
+        })
     }
 }

@@ -2,23 +2,27 @@
 //!
 //! From the outside in:
 //! - `broker.rs`, `result_topic.rs`, `message.rs`, `options.rs`: what users build.
-//! - `plan.rs` → `session.rs`: a run; `topics.rs` looks up what there is, `membership.rs` is this process's place in the group, from which its lanes come.
+//! - `plan.rs` → `session.rs`: a run; `topics.rs` looks up what there is, `membership.rs` is this process's place in the group, from which its `lanes.rs` come.
 //! - `fetch.rs` → `source.rs`: from partitions to records.
 //! - `sink.rs` → `outbox.rs` → `producer.rs`: from results to messages, within transactions.
 //! - `committer.rs` → `group.rs` → `offset_metadata.rs`: from a checkpoint to offsets, and back.
 //! - `marks.rs`: EndOfStream of lanes that write to each other's partitions. `partitioner.rs`: where keys belong.
+//! - `native.rs`: many messages in one call, the only module with `unsafe`.
 //! - `topic_ends.rs`: topics that one mark ends. `sample.rs`: whether topics have the same partitioner. Both look aside by `peek.rs`.
-//! - `context.rs`, `failure.rs`: what the client library tells.
+//! - `context.rs`, `failure.rs`: what the client library tells. `fault.rs`: where tests kill.
 
 mod broker;
 mod committer;
 mod context;
 mod failure;
+mod fault;
 mod fetch;
 mod group;
+mod lanes;
 mod marks;
 mod membership;
 mod message;
+mod native;
 mod offset_metadata;
 mod options;
 mod outbox;
@@ -35,6 +39,9 @@ mod topic_ends;
 mod topics;
 
 pub use broker::KafkaBroker;
+#[cfg(feature = "fault-points")]
+#[doc(hidden)]
+pub use fault::FAULT_POINTS;
 pub use message::KafkaMessage;
 pub use partitioner::murmur2_partition;
 pub use result_topic::ResultTopic;

@@ -2,29 +2,34 @@
 //!
 //! The member of the group fetches nothing. It is polled by a thread of its own and nothing else, so however long a function runs or a lane waits for
 //! one of its inputs, the group sees that this process lives. Its partitions are paused as soon as they come.
+//!
+//! The thread does not wait for lanes that are to be given back either: it polls on, and tells the group when they are done. Only then does the group
+//! give them to others.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use watermill_core::broker::Ownership;
 use watermill_core::error::BrokerError;
 
 use crate::context::{Context, Health};
 use crate::failure::{Told, client_failure, failure};
+use crate::lanes::{Lanes, News};
 use crate::options::Options;
 
 /// How long a lane that is revoked may take to commit what it has done.
 const FINISH_WITHIN: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(100);
+
+/// While lanes finish their work.
+const POLL_SOON: Duration = Duration::from_millis(5);
 
 /// The member of the group, and the lanes it was given.
 pub(crate) struct Membership {
@@ -33,159 +38,20 @@ pub(crate) struct Membership {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What comes from the group.
-pub(crate) enum News {
-    /// A partition of the master is this process's.
-    Given(u32),
-    /// Something has changed: lanes were taken.
-    Changed,
-    /// The member cannot go on.
-    Failed(BrokerError),
-}
-
-/// The lanes that this process was given.
-#[derive(Clone)]
-pub(crate) struct Lanes(Arc<Table>);
-
-struct Table {
-    lanes: Mutex<BTreeMap<u32, Entry>>,
-    released: Condvar,
-    news: UnboundedSender<News>,
-}
-
-struct Entry {
-    ownership: Ownership,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Nobody walks it yet.
-    Waiting,
-    Walked,
-    /// It has come to its end.
-    Done,
-}
-
-impl Lanes {
-    pub(crate) fn new() -> (Self, UnboundedReceiver<News>) {
-        let (news, receive) = unbounded_channel();
-        let table = Table { lanes: Mutex::default(), released: Condvar::new(), news };
-        (Self(Arc::new(table)), receive)
-    }
-
-    fn table(&self) -> MutexGuard<'_, BTreeMap<u32, Entry>> {
-        self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tell(&self, news: News) {
-        // Nobody listens any more when the session is over.
-        let _ = self.0.news.send(news);
-    }
-
-    pub(crate) fn give(&self, lane: u32) {
-        self.table().insert(lane, Entry { ownership: Ownership::new(), stage: Stage::Waiting });
-        self.tell(News::Given(lane));
-    }
-
-    pub(crate) fn ownership(&self, lane: u32) -> Option<Ownership> {
-        Some(self.table().get(&lane)?.ownership.clone())
-    }
-
-    /// Somebody begins to walk `lane`; `None` when it was taken meanwhile.
-    pub(crate) fn walk(&self, lane: u32) -> Option<Walked> {
-        let mut table = self.table();
-        let entry = table.get_mut(&lane)?;
-        entry.stage = Stage::Walked;
-        Some(Walked { lanes: self.clone(), lane, ownership: entry.ownership.clone() })
-    }
-
-    /// Whether there are lanes, and all of them have come to their end.
-    pub(crate) fn all_done(&self) -> bool {
-        let table = self.table();
-        !table.is_empty() && table.values().all(|entry| entry.stage == Stage::Done)
-    }
-
-    fn set(&self, lane: u32, ownership: &Ownership, stage: Stage) {
-        let mut table = self.table();
-        // By another one of the same number it was taken and given again.
-        if let Some(entry) = table.get_mut(&lane).filter(|entry| entry.ownership.is_same(ownership)) {
-            entry.stage = stage;
-        }
-        drop(table);
-        self.0.released.notify_all();
-        self.tell(News::Changed);
-    }
-
-    /// Takes lanes back. Where there is `time`, they may commit what they have done.
-    fn take(&self, lanes: &[u32], time: Option<Duration>) {
-        let mut table = self.table();
-        let taken = |table: &BTreeMap<u32, Entry>| {
-            lanes.iter().any(|lane| table.get(lane).is_some_and(|entry| entry.stage == Stage::Walked))
-        };
-        for entry in lanes.iter().filter_map(|lane| table.get(lane)) {
-            if time.is_some() && entry.stage == Stage::Walked {
-                entry.ownership.revoke();
-            } else {
-                entry.ownership.lose();
-            }
-        }
-        let until = Instant::now() + time.unwrap_or_default();
-        while taken(&table) {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            table = self.0.released.wait_timeout(table, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        for lane in lanes {
-            if let Some(entry) = table.remove(lane) {
-                if entry.stage == Stage::Walked && time.is_some() {
-                    tracing::warn!(target: "watermill", lane, "a lane took too long to finish its work; it is done again elsewhere");
-                }
-                entry.ownership.lose();
-            }
-        }
-        drop(table);
-        self.tell(News::Changed);
-    }
-}
-
-/// A lane that is walked; it is given back when this goes.
-pub(crate) struct Walked {
-    lanes: Lanes,
-    lane: u32,
-    ownership: Ownership,
-}
-
-impl Walked {
-    /// It has come to its end.
-    pub(crate) fn done(&self) {
-        self.lanes.set(self.lane, &self.ownership, Stage::Done);
-    }
-
-    pub(crate) fn ownership(&self) -> &Ownership {
-        &self.ownership
-    }
-}
-
-impl Drop for Walked {
-    fn drop(&mut self) {
-        let ended = self
-            .lanes
-            .table()
-            .get(&self.lane)
-            .is_some_and(|entry| entry.stage == Stage::Done && entry.ownership.is_same(&self.ownership));
-        if !ended {
-            self.lanes.set(self.lane, &self.ownership, Stage::Waiting);
-        }
-    }
-}
-
 impl Membership {
     /// Joins the group of the application for the partitions of `topic`.
-    pub(crate) fn join(options: &Options, topic: &str, lanes: Lanes) -> Result<Self, BrokerError> {
-        let context = MemberContext { inner: Context::default(), lanes: lanes.clone() };
+    pub(crate) fn join(
+        options: &Options,
+        topic: &str,
+        lanes: Lanes,
+        health: &Health,
+    ) -> Result<Self, BrokerError> {
+        let context = MemberContext {
+            inner: Context { health: health.sibling(), ..Context::default() },
+            lanes: lanes.clone(),
+            leaving: Mutex::new(None),
+            closing: AtomicBool::new(false),
+        };
         let health = context.inner.health.clone();
         let place = format!("the group `{}`", options.application);
         let consumer: BaseConsumer<MemberContext> = options
@@ -201,6 +67,7 @@ impl Membership {
             lanes,
             health,
             retry_for: options.retry_for,
+            topic: topic.to_owned(),
             place: place.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -248,31 +115,38 @@ struct Member {
     lanes: Lanes,
     health: Health,
     retry_for: Duration,
+    topic: String,
     place: String,
 }
 
 impl Member {
     /// Polls until it is told to stop.
     fn stay(self) {
+        let context = self.consumer.context();
         while !self.stop.load(Ordering::Acquire) {
+            let pause = if context.is_giving_back() { POLL_SOON } else { POLL };
             // What comes is an error, told to the context too, or a message that was fetched before the partition was paused.
-            if let Some(Err(error)) = self.consumer.poll(POLL) {
+            if let Some(Err(error)) = self.consumer.poll(pause) {
                 self.health.told(&error, &error.to_string());
                 if let KafkaError::MessageConsumptionFatal(_) = &error {
                     self.lanes.tell(News::Failed(client_failure("stay in", &self.place, error)));
                     break;
                 }
             }
+            context.give_back(&self.consumer, false);
+            self.lanes.give_again();
+            self.health.look(|time| self.consumer.fetch_metadata(Some(&self.topic), time).is_ok());
             let down = self.health.down_for().is_some_and(|time| time > self.retry_for);
             if let Some(reason) = self.health.fatal().or_else(|| self.health.last().filter(|_| down)) {
                 self.lanes.tell(News::Failed(failure("stay in", &self.place, Told(reason))));
                 break;
             }
         }
+        // Lanes that are still worked at are given back as they are; the run is over, so nobody waits for them.
+        context.closing.store(true, Ordering::Release);
+        context.give_back(&self.consumer, true);
+        self.lanes.remove(&self.lanes.all());
         self.consumer.unsubscribe();
-        // Lanes that are still walked are given back; the run is over, so nobody waits for them.
-        let lanes: Vec<u32> = self.lanes.table().keys().copied().collect();
-        self.lanes.take(&lanes, None);
     }
 }
 
@@ -280,6 +154,84 @@ impl Member {
 pub(crate) struct MemberContext {
     inner: Context,
     lanes: Lanes,
+    /// What is to be given back to the group when nobody works at it any more. There is no other rebalance before that.
+    leaving: Mutex<Option<Leaving>>,
+    /// The member leaves: nothing is waited for.
+    closing: AtomicBool,
+}
+
+struct Leaving {
+    partitions: TopicPartitionList,
+    lanes: Vec<u32>,
+    until: Instant,
+}
+
+impl MemberContext {
+    fn is_giving_back(&self) -> bool {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Gives back what is to be given back, if nobody works at it any more, or it has taken too long, or `now`.
+    fn give_back(&self, consumer: &BaseConsumer<Self>, now: bool) {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = |leaving: &mut Leaving| {
+            now || Instant::now() >= leaving.until || !self.lanes.are_busy(&leaving.lanes)
+        };
+        let Some(Leaving { partitions, lanes, .. }) = leaving.take_if(over) else { return };
+        let late = self.lanes.remove(&lanes);
+        if !late.is_empty() && !now {
+            tracing::warn!(target: "watermill", lanes = ?late, "lanes took too long to finish their work; it is done again elsewhere");
+        }
+        unassign(consumer, &partitions);
+    }
+
+    fn assigned(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        self.inner.health.well();
+        let result = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+            _ => consumer.assign(partitions),
+        };
+        // What it fetches is dropped when it cannot be paused.
+        if let Err(error) = result.and_then(|()| consumer.pause(partitions)) {
+            tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "not assigned, or not paused");
+        }
+        let lanes = lanes_of(partitions);
+        if !lanes.is_empty() {
+            tracing::info!(target: "watermill", ?lanes, "the group gives lanes");
+        }
+        for lane in lanes {
+            self.lanes.give(lane);
+        }
+    }
+
+    fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        let lanes = lanes_of(partitions);
+        let lost = consumer.assignment_lost();
+        if !lanes.is_empty() {
+            tracing::info!(target: "watermill", ?lanes, lost, "the group takes lanes back");
+        }
+        if lost || self.closing.load(Ordering::Acquire) {
+            self.lanes.remove(&lanes);
+            unassign(consumer, partitions);
+            return;
+        }
+        self.lanes.revoke(&lanes);
+        let until = Instant::now() + FINISH_WITHIN;
+        let leaving = Leaving { partitions: partitions.clone(), lanes, until };
+        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaving);
+        self.give_back(consumer, false);
+    }
+}
+
+/// The answer to a revocation, without which the group waits.
+fn unassign(consumer: &BaseConsumer<MemberContext>, partitions: &TopicPartitionList) {
+    let result = match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+        _ => consumer.unassign(),
+    };
+    if let Err(error) = result {
+        tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "not unassigned");
+    }
 }
 
 impl ClientContext for MemberContext {
@@ -301,32 +253,21 @@ fn lanes_of(partitions: &TopicPartitionList) -> Vec<u32> {
 }
 
 impl ConsumerContext for MemberContext {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Assign(_) => {}
-            Rebalance::Revoke(partitions) => {
-                let lanes = lanes_of(partitions);
-                let lost = consumer.assignment_lost();
-                tracing::info!(target: "watermill", ?lanes, lost, "the group takes lanes back");
-                self.lanes.take(&lanes, (!lost).then_some(FINISH_WITHIN));
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        match what {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assigned(consumer, partitions),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoked(consumer, partitions),
+            error => {
+                let error = KafkaError::Rebalance(RDKafkaErrorCode::from(error));
+                tracing::warn!(target: "watermill", error = &error as &dyn std::error::Error, "the group could not be divided anew");
+                self.lanes.remove(&lanes_of(partitions));
+                unassign(consumer, partitions);
             }
-            Rebalance::Error(error) => {
-                tracing::warn!(target: "watermill", error = error as &dyn std::error::Error, "the group could not be divided anew");
-            }
-        }
-    }
-
-    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let Rebalance::Assign(partitions) = rebalance else { return };
-        self.inner.health.well();
-        if let Err(error) = consumer.pause(partitions) {
-            // What it fetches is dropped, then.
-            tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "not paused");
-        }
-        let lanes = lanes_of(partitions);
-        tracing::info!(target: "watermill", ?lanes, "the group gives lanes");
-        for lane in lanes {
-            self.lanes.give(lane);
         }
     }
 }

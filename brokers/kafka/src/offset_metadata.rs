@@ -9,7 +9,7 @@
 //! |---|---|
 //! | the offset it belongs to | when somebody has reset the offset, this one differs, and the metadata is not heeded |
 //! | 1 and the lane, or 0 | mill (CRC-32 of its description), number of the commit, flags (1 finished, 2 with a window), ended outputs (count, then one each), window (length, text) |
-//! | count of positions | of each: the node, its flags, and as the flags say: offset, number, part, last record, finished ranges, marks |
+//! | count of positions | of each: the node, its flags, and as the flags say: offset, number, part, last record, further last records, finished ranges, marks |
 //!
 //! Offsets of positions are told as distances from the committed offset, those of ranges from each other. The broker limits metadata to 4,096 bytes.
 
@@ -32,6 +32,7 @@ const LAST_PART: u64 = 64;
 const LANE_MARKS: u64 = 128;
 /// The ranges are of the position's own part and go up, as they always do in a partition: then they take two bytes each, mostly.
 const PLAIN_RANGES: u64 = 256;
+const ALSO_LAST: u64 = 512;
 
 const FINISHED: u64 = 1;
 const WINDOW: u64 = 2;
@@ -138,7 +139,8 @@ fn put_node(bytes: &mut Vec<u8>, NodePosition { node, position, marks }: &NodePo
             | flag(!position.finished.is_empty(), RANGES)
             | flag(last_part, LAST_PART)
             | flag(!marks.is_empty(), LANE_MARKS)
-            | flag(plain, PLAIN_RANGES),
+            | flag(plain && !position.finished.is_empty(), PLAIN_RANGES)
+            | flag(!position.also_last.is_empty(), ALSO_LAST),
     );
     put_signed(bytes, position.next, base);
     if position.number != 0 {
@@ -148,9 +150,15 @@ fn put_node(bytes: &mut Vec<u8>, NodePosition { node, position, marks }: &NodePo
         put_text(bytes, &position.part);
     }
     if let Some(last) = &position.last {
-        put_signed(bytes, last.offset, position.next);
-        put_signed(bytes, last.number, position.number);
+        put_last(bytes, last, position);
         if last_part {
+            put_text(bytes, &last.part);
+        }
+    }
+    if !position.also_last.is_empty() {
+        put(bytes, position.also_last.len() as u64);
+        for last in &position.also_last {
+            put_last(bytes, last, position);
             put_text(bytes, &last.part);
         }
     }
@@ -178,6 +186,18 @@ fn put_node(bytes: &mut Vec<u8>, NodePosition { node, position, marks }: &NodePo
     }
 }
 
+fn put_last(bytes: &mut Vec<u8>, last: &LastRecord, position: &Position) {
+    put_signed(bytes, last.offset, position.next);
+    put_signed(bytes, last.number, position.number);
+}
+
+fn take_last(rest: &mut &[u8], position: &Position) -> Option<LastRecord> {
+    let mut last = LastRecord::default();
+    last.offset = take_signed(rest, position.next)?;
+    last.number = take_signed(rest, position.number)?;
+    Some(last)
+}
+
 fn is_plain(position: &Position) -> bool {
     let mut before = position.next;
     position.finished.iter().all(|range| {
@@ -199,11 +219,16 @@ fn take_node(rest: &mut &[u8], base: u64) -> Option<NodePosition> {
         position.part = take_text(rest)?;
     }
     if flags & LAST != 0 {
-        let mut last = LastRecord::default();
-        last.offset = take_signed(rest, position.next)?;
-        last.number = take_signed(rest, position.number)?;
+        let mut last = take_last(rest, &position)?;
         last.part = if flags & LAST_PART == 0 { position.part.clone() } else { take_text(rest)? };
         position.last = Some(last);
+    }
+    if flags & ALSO_LAST != 0 {
+        for _ in 0..take_count(rest)? {
+            let mut last = take_last(rest, &position)?;
+            last.part = take_text(rest)?;
+            position.also_last.push(last);
+        }
     }
     if flags & RANGES != 0 {
         let count = take_count(rest)?;
@@ -294,6 +319,9 @@ mod tests {
             (last.offset, last.number) = (1_000_017, 3);
         }
         held.number = 1_000_020;
+        let mut also = LastRecord::default();
+        (also.offset, also.number, also.part) = (1_000_019, 4, "elsewhere".to_owned());
+        held.also_last = vec![also];
         held.finished = vec![
             FinishedRange { part: String::new(), from: 1_000_030, to: 1_000_031 },
             FinishedRange { part: "a.ndjson".to_owned(), from: 7, to: 90 },

@@ -8,7 +8,9 @@ use watermill_core::error::BrokerError;
 use crate::broker::{Input, KafkaBroker, Output};
 use crate::committer::{Delivery, Ended};
 use crate::failure::{Told, failure};
-use crate::group::{Found, Group, Layout};
+use crate::fault::fault_point;
+use crate::group::{Found, Group, Layout, Recorded};
+use crate::lanes::Walked;
 use crate::options::Options;
 use crate::producer::LaneProducer;
 use crate::sample;
@@ -50,6 +52,8 @@ pub(crate) struct PlannedOutput {
 pub(crate) struct Prepared {
     pub(crate) producer: LaneProducer,
     pub(crate) found: Option<Found>,
+    /// The committed offsets from which `found` is.
+    pub(crate) recorded: Recorded,
     pub(crate) extents: BTreeMap<String, Extent>,
 }
 
@@ -144,20 +148,33 @@ impl RunPlan {
     }
 
     /// Takes a lane over: its former owner is fenced, and only then is looked where he stopped.
-    pub(crate) fn prepare(&self, lane: u32, group: &Group) -> Result<Prepared, BrokerError> {
+    pub(crate) fn prepare(
+        &self,
+        lane: u32,
+        group: &Group,
+        walked: Option<&Walked>,
+    ) -> Result<Prepared, BrokerError> {
         let looker = &group.looker;
         let transactional = self.delivery() == Delivery::Transaction;
         let topics = self.outputs.iter().map(|output| output.output.topic.clone()).collect();
         let most_bytes = self.limits.values().copied().min().unwrap_or(usize::MAX);
         let config = self.options.producer(lane, transactional, most_bytes);
-        let mut producer = LaneProducer::new(config, topics, lane, transactional, self.options.retry_for);
-        if !self.outputs.is_empty() {
-            producer.start()?;
+        let (retry_for, health) = (self.options.retry_for, &looker.health);
+        let mut producer = LaneProducer::new(config, topics, lane, transactional, retry_for, health);
+        if !self.outputs.is_empty()
+            && let Err(error) = producer.start()
+        {
+            if let Some(walked) = walked.filter(|_| producer.is_fenced()) {
+                walked.fenced();
+            }
+            return Err(error);
         }
-        let found = match self.layout(lane) {
-            Some(layout) => layout.find(group)?,
-            None => None,
-        };
+        let (mut found, mut recorded) = (None, Recorded::default());
+        if let Some(layout) = self.layout(lane) {
+            recorded = layout.recorded(group)?;
+            found = layout.find(&recorded)?;
+        }
+        fault_point!("found");
         let mut extents = BTreeMap::new();
         for input in &self.inputs {
             let topic = &input.input.topic;
@@ -166,7 +183,7 @@ impl RunPlan {
                 extents.insert(topic.clone(), extent);
             }
         }
-        Ok(Prepared { producer, found, extents })
+        Ok(Prepared { producer, found, recorded, extents })
     }
 }
 

@@ -9,8 +9,12 @@
 //!
 //! - **retriable**: the same call again, after a pause;
 //! - **abortable**: the transaction is aborted and made again;
-//! - **fatal**: a new producer takes the place of this one. When that happens while a transaction is being committed, nobody knows whether it was: the committed
-//!   offsets tell, since the number of the commit stands in their metadata.
+//! - **fatal**: a new producer takes the place of this one, unless another producer has fenced it. When that happens while a transaction is being committed, nobody
+//!   knows whether it was.
+//!
+//! Before a new producer sends anything, the committed offsets are looked at. Nobody else can change them any more, since they were fenced, and they
+//! tell whether the transaction was made, or not, or whether the lane was another's meanwhile. So nothing is written twice whoever believes to own
+//! the lane: that the group refuses what comes from a former member only makes it known sooner.
 //!
 //! All calls here block, for a bounded time; they are made on threads where that is allowed.
 
@@ -23,7 +27,8 @@ use watermill_core::error::BrokerError;
 
 use crate::context::{Context, Health};
 use crate::failure::{Told, client_failure, failure};
-use crate::group::Group;
+use crate::fault::fault_point;
+use crate::group::{Group, Stands};
 use crate::outbox::Outbox;
 
 /// How long a call may take before it is made again.
@@ -31,6 +36,9 @@ const CALL: Duration = Duration::from_secs(10);
 
 /// The pause before something is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause before a transaction is made again that has failed several times.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Without transactions, results are sent as soon as there are so many bytes of them.
 const SEND_AT: usize = 32 << 10;
@@ -45,6 +53,8 @@ pub(crate) struct LaneProducer {
     retry_for: Duration,
     producer: Option<BaseProducer<Context>>,
     health: Health,
+    /// Another producer of the same id has begun after this one.
+    fenced: bool,
     pub(crate) outbox: Outbox,
 }
 
@@ -52,8 +62,8 @@ pub(crate) struct LaneProducer {
 pub(crate) struct Commit<'a> {
     pub(crate) offsets: &'a TopicPartitionList,
     pub(crate) group: &'a Group,
-    /// Whether the commit of this number is in the committed offsets.
-    pub(crate) is_committed: &'a dyn Fn() -> Result<bool, BrokerError>,
+    /// Where the committed offsets stand.
+    pub(crate) stands: &'a dyn Fn() -> Result<Stands, BrokerError>,
     /// The lane was lost: whatever this would commit is done elsewhere.
     pub(crate) is_lost: &'a dyn Fn() -> bool,
 }
@@ -62,8 +72,8 @@ pub(crate) struct Commit<'a> {
 enum Failed {
     /// The transaction was aborted, or never began: it can be made again.
     Aborted(KafkaError),
-    /// The producer is of no use any more; the transaction was aborted for certain, or perhaps not.
-    Fatal { error: KafkaError, in_doubt: bool },
+    /// The producer is of no use any more; whether the transaction was made, the offsets tell.
+    Fatal { error: KafkaError, fenced: bool },
     /// A message will never be taken.
     Refused(BrokerError),
 }
@@ -75,9 +85,15 @@ impl LaneProducer {
         lane: u32,
         transactional: bool,
         retry_for: Duration,
+        health: &Health,
     ) -> Self {
-        let (producer, health, outbox) = (None, Health::default(), Outbox::default());
-        Self { config, topics, lane, transactional, retry_for, producer, health, outbox }
+        let (producer, health, outbox) = (None, health.sibling(), Outbox::default());
+        Self { config, topics, lane, transactional, retry_for, producer, health, fenced: false, outbox }
+    }
+
+    /// Whether another producer of this lane has begun after this one: what it does, this one can do no more.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced
     }
 
     fn place(&self) -> String {
@@ -98,13 +114,14 @@ impl LaneProducer {
     /// Connects. Fences whoever had this lane before, and ends his transaction.
     pub(crate) fn start(&mut self) -> Result<(), BrokerError> {
         self.producer = None;
-        let context = Context { health: self.health.clone(), ..Context::default() };
+        let context = Context { health: self.health.clone(), late: true, ..Context::default() };
         let made = self.config.create_with_context::<_, BaseProducer<Context>>(context);
         let producer = made.map_err(|cause| self.failed("make a producer for", cause))?;
         if self.transactional {
-            let until = Instant::now() + self.retry_for;
-            while let Err(error) = producer.init_transactions(CALL) {
+            let until = self.health.until(self.retry_for);
+            while let Err(error) = producer.init_transactions(call(until)) {
                 producer.poll(Duration::ZERO);
+                self.fenced |= is_fenced(&error);
                 let again = is_retriable(&error) && self.health.fatal().is_none();
                 if !again || Instant::now() >= until {
                     return Err(self.failed("begin transactions for", error));
@@ -113,6 +130,7 @@ impl LaneProducer {
             }
         }
         self.producer = Some(producer);
+        fault_point!("fenced");
         Ok(())
     }
 
@@ -130,7 +148,7 @@ impl LaneProducer {
         let Some(producer) = &self.producer else {
             return Err(failure("write", self.place(), "its producer is gone"));
         };
-        let until = Instant::now() + self.retry_for;
+        let until = self.health.until(self.retry_for);
         match send(producer, &self.health, &self.topics, &mut self.outbox, until) {
             Ok(()) => Ok(()),
             Err(error) => Err(self.failed("write", error)),
@@ -142,7 +160,7 @@ impl LaneProducer {
         self.send_unsent()?;
         self.outbox.clear();
         let Some(producer) = &self.producer else { return Ok(()) };
-        match drain(producer, &self.health, Instant::now() + self.retry_for) {
+        match drain(producer, &self.health, self.health.until(self.retry_for)) {
             Ok(()) => Ok(()),
             Err(Undelivered::Message(code, place)) => {
                 let cause = KafkaError::MessageProduction(code);
@@ -157,44 +175,52 @@ impl LaneProducer {
 
     /// Makes the outbox and `commit` durable in one transaction, trying again as long as that makes sense.
     pub(crate) fn commit(&mut self, commit: &Commit<'_>) -> Result<(), BrokerError> {
-        let until = Instant::now() + self.retry_for;
-        let mut in_doubt = false;
+        let until = self.health.until(self.retry_for);
+        let mut pause = PAUSE;
         loop {
             if (commit.is_lost)() {
                 return Err(failure("commit", self.place(), "the lane went to another process"));
             }
             if self.producer.is_none() {
                 self.start()?;
+                match (commit.stands)()? {
+                    Stands::Before => {}
+                    Stands::Behind => break,
+                    Stands::Elsewhere => {
+                        self.fenced = true;
+                        return Err(failure(
+                            "commit",
+                            self.place(),
+                            "another process has walked it meanwhile",
+                        ));
+                    }
+                }
             }
-            // Now that nobody has a transaction open any more, the offsets tell.
-            if in_doubt && (commit.is_committed)()? {
-                break;
-            }
-            in_doubt = false;
             self.outbox.sent = 0;
             let (again, cause) = match self.attempt(commit, until) {
                 Ok(()) => break,
                 Err(Failed::Refused(error)) => return Err(error),
                 Err(Failed::Aborted(cause)) => (true, cause),
-                Err(Failed::Fatal { error, in_doubt: unknown }) => {
-                    in_doubt = unknown;
+                Err(Failed::Fatal { error, fenced }) => {
+                    self.fenced |= fenced;
                     self.producer = None;
-                    (!is_fenced(&error), error)
+                    (!fenced, error)
                 }
             };
             tracing::warn!(
                 target: "watermill",
                 lane = self.lane,
                 error = &cause as &dyn std::error::Error,
-                in_doubt,
                 again,
                 "a transaction has failed"
             );
             if !again || Instant::now() >= until || self.health.fatal().is_some() {
                 return Err(self.failed("commit", cause));
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(LONGEST_PAUSE);
         }
+        self.health.well();
         self.outbox.clear();
         Ok(())
     }
@@ -206,11 +232,14 @@ impl LaneProducer {
         drop(self.health.take_undelivered());
         again(until, || producer.begin_transaction())
             .map_err(|error| classed(producer, error, until, false))?;
+        fault_point!("begun");
         let sent = send(producer, &self.health, &self.topics, &mut self.outbox, until);
         sent.map_err(|error| classed(producer, error, until, false))?;
         // Drained here: the commit by itself would wait for a tenth of a second at a time.
         match drain(producer, &self.health, until) {
-            Ok(()) => {}
+            Ok(()) => {
+                fault_point!("drained");
+            }
             Err(Undelivered::Message(code @ RDKafkaErrorCode::MessageSizeTooLarge, place)) => {
                 abort(producer, until)?;
                 let cause = KafkaError::MessageProduction(code);
@@ -229,10 +258,16 @@ impl LaneProducer {
             abort(producer, until)?;
             return Err(Failed::Aborted(KafkaError::Canceled));
         };
-        again(until, || producer.send_offsets_to_transaction(commit.offsets, &group, CALL))
+        again(until, || producer.send_offsets_to_transaction(commit.offsets, &group, call(until)))
             .map_err(|error| classed(producer, error, until, false))?;
-        again(until, || producer.commit_transaction(CALL))
-            .map_err(|error| classed(producer, error, until, true))
+        fault_point!("offsets-sent");
+        let committed = again(until, || {
+            fault_point!("commit");
+            producer.commit_transaction(call(until))
+        });
+        committed.map_err(|error| classed(producer, error, until, true))?;
+        fault_point!("committed");
+        Ok(())
     }
 }
 
@@ -250,40 +285,45 @@ fn is_retriable(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(error) if error.is_retriable() && !error.is_fatal() && !error.txn_requires_abort())
 }
 
-/// Another producer with this lane's id has begun, or the group has gone on without this member.
+/// How long a call may take that is to be done by `until`.
+fn call(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).clamp(Duration::from_secs(1), CALL)
+}
+
+/// Another producer with this lane's id has begun.
 fn is_fenced(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(is_fence)
+}
+
+fn is_fence(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::Fenced
-                | Code::ProducerFenced
-                | Code::InvalidProducerEpoch
-                | Code::FencedInstanceId
-                | Code::UnknownMemberId
-                | Code::IllegalGeneration
-        )
-    )
+    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
+}
+
+/// The producer is of no use any more. Why, its first error tells, and not always the one that came out of the call.
+fn fatal(producer: &BaseProducer<Context>, error: KafkaError) -> Failed {
+    let first = producer.client().fatal_error();
+    let fenced = is_fenced(&error) || first.is_some_and(|(code, _)| is_fence(code));
+    Failed::Fatal { error, fenced }
 }
 
 /// What an error means for the transaction, which is aborted where it can be. `in_doubt` where it came out of the commit itself.
 fn classed(producer: &BaseProducer<Context>, error: KafkaError, until: Instant, in_doubt: bool) -> Failed {
     let class = match &error {
-        KafkaError::Transaction(told) if told.is_fatal() => return Failed::Fatal { error, in_doubt },
+        KafkaError::Transaction(told) if told.is_fatal() => return fatal(producer, error),
         KafkaError::Transaction(told) => told.txn_requires_abort(),
         _ => true,
     };
-    if let Some((code, _)) = producer.client().fatal_error() {
-        tracing::debug!(target: "watermill", %code, "the producer is of no use any more");
-        return Failed::Fatal { error, in_doubt };
+    if producer.client().fatal_error().is_some() {
+        return fatal(producer, error);
     }
     // An error that is neither: a commit may go on behind it, so only a new producer knows.
     if in_doubt && !class {
-        return Failed::Fatal { error, in_doubt };
+        return fatal(producer, error);
     }
     match abort(producer, until) {
         Ok(()) => Failed::Aborted(error),
-        Err(Failed::Fatal { .. }) => Failed::Fatal { error, in_doubt: false },
+        Err(Failed::Fatal { fenced, .. }) => Failed::Fatal { error, fenced },
         Err(other) => other,
     }
 }
@@ -293,8 +333,7 @@ fn abort(producer: &BaseProducer<Context>, until: Instant) -> Result<(), Failed>
     while producer.in_flight_count() > 0 && Instant::now() < until {
         producer.poll(Duration::from_millis(1));
     }
-    again(until, || producer.abort_transaction(CALL))
-        .map_err(|error| Failed::Fatal { error, in_doubt: false })
+    again(until, || producer.abort_transaction(call(until))).map_err(|error| fatal(producer, error))
 }
 
 /// Hands what was not sent yet to the client.
@@ -317,7 +356,13 @@ fn send(
         record.timestamp = message.timestamp;
         record.headers.clone_from(&message.headers);
         match producer.send(record) {
-            Ok(()) => *sent += 1,
+            Ok(()) => {
+                *sent += 1;
+                #[cfg(feature = "fault-points")]
+                if *sent == messages.len().div_ceil(2) {
+                    fault_point!("half-sent");
+                }
+            }
             Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                 // It is slower than this lane, which waits here.
                 producer.poll(Duration::from_millis(1));

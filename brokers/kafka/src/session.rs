@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use watermill_core::broker::{
-    AnySource, BoxFuture, Checkpoint, InputEnd, Job, Lane, LaneOutputs, Ownership, Position, Session,
+    AnySource, BoxFuture, Checkpoint, InputEnd, Job, Lane, LaneOutputs, Owned, Ownership, Position, Session,
 };
 use watermill_core::error::BrokerError;
 
@@ -15,8 +15,9 @@ use crate::committer::{Delivery, LaneCommitter, Work};
 use crate::failure::{Told, failure};
 use crate::fetch::Fetcher;
 use crate::group::{Found, Group, Layout};
+use crate::lanes::{Lanes, News, Walked};
 use crate::marks::Passed;
-use crate::membership::{Lanes, Membership, News};
+use crate::membership::Membership;
 use crate::offset_metadata::LaneState;
 use crate::plan::{Prepared, RunPlan};
 use crate::sink::SinkSettings;
@@ -33,8 +34,8 @@ pub(crate) struct KafkaSession {
     lanes: Lanes,
     news: UnboundedReceiver<News>,
     /// Lanes that are being made ready.
-    preparing: JoinSet<(u32, Result<Prepared, BrokerError>)>,
-    prepared: HashMap<u32, Prepared>,
+    preparing: JoinSet<(u32, Walked, Result<Prepared, BrokerError>)>,
+    prepared: HashMap<u32, (Walked, Prepared)>,
     /// For each lane that is open, what its sources need to know.
     passed: HashMap<u32, BTreeMap<usize, Passed>>,
     extents: HashMap<u32, BTreeMap<String, Extent>>,
@@ -54,7 +55,10 @@ impl KafkaSession {
         let (lanes, news) = Lanes::new();
         let master = plan.inputs.iter().find(|input| input.node == 0);
         let membership = match master {
-            Some(master) => Some(Membership::join(&plan.options, &master.input.topic, lanes.clone())?),
+            Some(master) => {
+                let (options, topic) = (&plan.options, &master.input.topic);
+                Some(Membership::join(options, topic, lanes.clone(), &looker.health)?)
+            }
             None => None,
         };
         let looker = Arc::new(looker);
@@ -93,8 +97,13 @@ impl KafkaSession {
     }
 
     fn prepare(&mut self, lane: u32) {
+        // Else it was taken already.
+        let Some(walked) = self.lanes.begin(lane) else { return };
         let (plan, group) = (Arc::clone(&self.plan), self.group());
-        self.preparing.spawn_blocking(move || (lane, plan.prepare(lane, &group)));
+        self.preparing.spawn_blocking(move || {
+            let result = plan.prepare(lane, &group, Some(&walked));
+            (lane, walked, result)
+        });
     }
 
     /// The next lane that the group gives.
@@ -112,12 +121,12 @@ impl KafkaSession {
                     None => return Ok(None),
                 },
                 Some(ready) = self.preparing.join_next() => {
-                    let (lane, result) = ready.map_err(|cause| failure("open", "a lane", cause))?;
+                    let (lane, walked, result) = ready.map_err(|cause| failure("open", "a lane", cause))?;
                     match result {
                         // It was taken while it was made ready, so whatever happened is of no interest.
-                        _ if self.lanes.ownership(lane).is_none() => {}
+                        _ if walked.ownership().state() != Owned::Mine => {}
                         Ok(prepared) => {
-                            self.prepared.insert(lane, prepared);
+                            self.prepared.insert(lane, (walked, prepared));
                             return Ok(Some(self.lane(lane)));
                         }
                         Err(error) => return Err(error),
@@ -129,23 +138,17 @@ impl KafkaSession {
 
     async fn open_outputs(&mut self, lane: &Lane) -> Result<LaneOutputs, BrokerError> {
         let index = lane.index;
-        let prepared = match self.prepared.remove(&index) {
-            Some(prepared) => prepared,
+        let (walked, prepared) = match self.prepared.remove(&index) {
+            Some((walked, prepared)) => (Some(Arc::new(walked)), prepared),
             None => {
                 let (plan, group) = (Arc::clone(&self.plan), self.group());
-                tokio::task::spawn_blocking(move || plan.prepare(index, &group))
+                let prepared = tokio::task::spawn_blocking(move || plan.prepare(index, &group, None))
                     .await
-                    .map_err(|cause| failure("open", "a lane", cause))??
+                    .map_err(|cause| failure("open", "a lane", cause))??;
+                (None, prepared)
             }
         };
-        let walked = match &self.membership {
-            Some(_) => {
-                let taken = || failure("open", format_args!("lane {index}"), "the group has taken it back");
-                Some(Arc::new(self.lanes.walk(index).ok_or_else(taken)?))
-            }
-            None => None,
-        };
-        let Prepared { producer, mut found, extents } = prepared;
+        let Prepared { producer, mut found, recorded, extents } = prepared;
         let producer = Arc::new(Mutex::new(producer));
         let plan = &self.plan;
         let mut sinks = Vec::new();
@@ -193,6 +196,8 @@ impl KafkaSession {
                 ended: resume.as_ref().map(|resume| resume.ended_outputs.clone()).unwrap_or_default(),
                 lanes: plan.lanes,
                 state: LaneState { mill: plan.mill, ..state },
+                recorded,
+                retry_for: plan.options.retry_for,
                 producer: Arc::clone(&producer),
                 walked: walked.clone(),
             })
@@ -264,7 +269,7 @@ impl KafkaSession {
             let fetched = if ended.is_some() {
                 None
             } else {
-                let fetcher = self.fetcher(lane.index, planned.reading)?;
+                let fetcher = self.fetcher(lane.index, planned.reading, &topic)?;
                 Some(fetcher.open(&topic, partition, next)?)
             };
             let topic_end = self.topic_ends.as_ref().map(|ends| ends.of(&topic, partition));
@@ -287,12 +292,12 @@ impl KafkaSession {
         Ok(sources)
     }
 
-    fn fetcher(&mut self, lane: u32, reading: usize) -> Result<Arc<Fetcher>, BrokerError> {
+    fn fetcher(&mut self, lane: u32, reading: usize, topic: &str) -> Result<Arc<Fetcher>, BrokerError> {
         let key = (lane % self.plan.clients.max(1), reading);
         if let Some(fetcher) = self.fetchers.get(&key) {
             return Ok(Arc::clone(fetcher));
         }
-        let fetcher = Fetcher::new(&self.plan.options)?;
+        let fetcher = Fetcher::new(&self.plan.options, &self.looker.health, topic)?;
         self.fetchers.insert(key, Arc::clone(&fetcher));
         Ok(fetcher)
     }
@@ -334,7 +339,7 @@ impl Session for KafkaSession {
     }
 
     fn ownership(&mut self, lane: &Lane) -> Option<Ownership> {
-        self.lanes.ownership(lane.index)
+        self.prepared.get(&lane.index).map(|(walked, _)| walked.ownership().clone())
     }
 
     fn outputs<'a>(&'a mut self, lane: &'a Lane) -> BoxFuture<'a, Result<LaneOutputs, BrokerError>> {

@@ -34,20 +34,65 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The pause before it is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Whether an error is of servers that are gone for now, or have just taken something over.
+pub(crate) fn may_pass(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::LeaderNotAvailable
+                | Code::NetworkException
+                | Code::NotCoordinator
+                | Code::NotLeaderForPartition
+                | Code::OperationTimedOut
+                | Code::ReplicaNotAvailable
+                | Code::RequestTimedOut
+                | Code::TimedOutQueue
+                | Code::UnstableOffsetCommit
+                | Code::WaitingForCoordinator
+        )
+    )
+}
+
 /// Asks the servers. Its calls block: it is used on threads where that is allowed.
 pub(crate) struct Looker {
     pub(crate) consumer: BaseConsumer<Context>,
-    health: Health,
+    pub(crate) health: Health,
+    retry_for: Duration,
 }
 
 impl Looker {
     pub(crate) fn new(options: &Options) -> Result<Self, BrokerError> {
-        let context = Context::default();
+        let context = Context { late: true, ..Context::default() };
         let health = context.health.clone();
         let consumer = options.looker().create_with_context(context).map_err(|cause| {
             client_failure("make a client for", format_args!("`{}`", options.servers), cause)
         })?;
-        Ok(Self { consumer, health })
+        Ok(Self { consumer, health, retry_for: options.retry_for })
+    }
+
+    /// Asks again while the servers cannot answer, for as long as they may be gone.
+    pub(crate) fn patiently<T>(&self, ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+        let until = self.health.until(self.retry_for);
+        loop {
+            let answer = ask();
+            // Nobody else takes what this client tells.
+            while self.consumer.poll(Duration::ZERO).is_some() {}
+            match answer {
+                Err(error) if may_pass(&error) && Instant::now() < until => {
+                    tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "asked again");
+                    std::thread::sleep(AGAIN);
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// How many partitions each of `topics` has, those that are missing being made where that was asked for.
@@ -111,7 +156,7 @@ impl Looker {
                 RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => Ok(None),
                 RDKafkaErrorCode::LeaderNotAvailable => Ok(None),
                 code => {
-                    let cause = rdkafka::error::KafkaError::MetadataFetch(code);
+                    let cause = KafkaError::MetadataFetch(code);
                     Err(client_failure("look up", format_args!("topic `{topic}`"), cause))
                 }
             },
@@ -138,8 +183,9 @@ impl Looker {
 
     /// The first offset of a partition, and that behind its last record that readers of committed records can see.
     pub(crate) fn ends(&self, topic: &str, partition: i32) -> Result<(u64, u64), BrokerError> {
-        let (low, high) =
-            self.consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(|cause| {
+        let (low, high) = self
+            .patiently(|| self.consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN))
+            .map_err(|cause| {
                 client_failure(
                     "find the ends of",
                     format_args!("topic `{topic}`, partition {partition}"),
@@ -161,7 +207,9 @@ impl Looker {
         let asked = |cause| client_failure("find a time in", &place, cause);
         let mut times = TopicPartitionList::new();
         times.add_partition_offset(topic, partition, Offset::Offset(time)).map_err(asked)?;
-        let found = self.consumer.offsets_for_times(times, ANSWER_WITHIN).map_err(asked)?;
+        let found = self
+            .patiently(|| self.consumer.offsets_for_times(times.clone(), ANSWER_WITHIN))
+            .map_err(asked)?;
         let start = match found.find_partition(topic, partition).map(|found| found.offset()) {
             Some(Offset::Offset(offset)) => offset.max(0).cast_unsigned(),
             // There is nothing as new as that.
@@ -257,7 +305,7 @@ fn create(config: &ClientConfig, topics: &[&str], partitions: i32, replicas: i32
             // Another process was faster.
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, code)) => {
-                let cause = rdkafka::error::KafkaError::AdminOp(code);
+                let cause = KafkaError::AdminOp(code);
                 return Err(client_failure("make", format_args!("topic `{topic}`"), cause));
             }
         }

@@ -15,3 +15,4 @@ pub mod mills;
 pub mod oracle;
 pub mod seed;
 pub mod told;
+mod window_mills;

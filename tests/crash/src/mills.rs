@@ -8,6 +8,7 @@ use watermill::prelude::*;
 use watermill::{MillHandle, RunError, RunReport};
 
 use crate::data::{A, Again, B, C, Odd, Saw};
+use crate::window_mills;
 
 /// How a mill runs.
 #[derive(Debug, Clone)]
@@ -105,7 +106,7 @@ impl Settings {
     }
 
     /// What every call does first.
-    fn call(&self, id: i64) -> Result<(), String> {
+    pub(crate) fn call(&self, id: i64) -> Result<(), String> {
         if !self.slow.is_zero() {
             std::thread::sleep(self.slow);
         }
@@ -114,7 +115,7 @@ impl Settings {
 }
 
 /// The names of all mills, each with the names of its outputs.
-pub const MILLS: [(&str, &[&str]); 14] = [
+pub const MILLS: [(&str, &[&str]); 17] = [
     ("self-join", &["self-join.ndjson"]),
     ("nested-window", &["nested-window.json"]),
     ("nested-within", &["nested-within.ndjson"]),
@@ -129,6 +130,9 @@ pub const MILLS: [(&str, &[&str]); 14] = [
     ("late", &["late.ndjson", "late-letters.ndjson"]),
     ("letters", &["letters/saw.ndjson", "letters/letters.ndjson"]),
     ("append", &["append/saw.ndjson", "append/odd.json"]),
+    ("sliding", &["sliding.ndjson"]),
+    ("empty-window", &["empty-window.ndjson"]),
+    ("emitter", &["emitter.ndjson"]),
 ];
 
 /// The outputs of a mill.
@@ -374,6 +378,7 @@ pub fn start(name: &str, directory: &Path, settings: &Settings) -> Result<MillHa
             let broker = broker.read::<A>(at("a.ndjson")).write::<Saw>(out(0)).append().write::<Odd>(out(1));
             settings.commits(Mill::new(function)).start(broker)
         }
+        "sliding" | "empty-window" | "emitter" => window_mills::start(name, directory, &out(0), settings),
         "follow-join" => {
             let function = move |a: &A, again: &Joined<A, Again>, b: &Joined<A, B>| -> Result<Saw, Failed> {
                 own.call(a.id)?;

@@ -1,6 +1,7 @@
 //! What the mills must write, by nested loops over everything.
 
 use crate::data::{Odd, Saw, Streams, array, displaced, lines};
+use crate::window_mills;
 
 /// The texts of all outputs of a mill; `None` for those that are compared with an undisturbed run alone.
 #[must_use]
@@ -108,6 +109,7 @@ pub fn outputs(mill: &str, streams: &Streams) -> Option<Vec<Vec<u8>>> {
             };
             in_lines(a.iter().map(one).collect())
         }
+        "sliding" | "empty-window" | "emitter" => in_lines(window_mills::expected(mill, a, b)),
         "skip" => in_lines(a.iter().map(|row| vec![row.0]).collect()),
         "late" => {
             let sorted = |rows: &[(i64, i64, i64)]| {

@@ -109,7 +109,17 @@ fn killed_at_every_step_of_a_commit() {
     let mut deaths = 0;
     for point in watermill_json_file::FAULT_POINTS {
         let mut here = 0;
-        for mill in ["self-join", "nested-window", "as-of", "two-outputs", "letters", "append", "late"] {
+        for mill in [
+            "self-join",
+            "nested-window",
+            "as-of",
+            "two-outputs",
+            "letters",
+            "append",
+            "late",
+            "sliding",
+            "emitter",
+        ] {
             let calm = tempfile::tempdir().unwrap();
             let streams = Streams::random(&mut seed, 80);
             let expected = undisturbed(mill, calm.path(), &streams);

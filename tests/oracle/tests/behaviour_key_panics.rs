@@ -96,7 +96,7 @@ fn plain_right(r: &R) -> i64 {
 
 #[track_caller]
 fn is_told(error: &RunError, stream_wanted: &str, context: &str) {
-    let RunError::KeyPanicked { stream, place, expression, cause } = error else {
+    let RunError::KeyPanicked { stream, place, expression, cause, .. } = error else {
         panic!("{context}: {}", told(error))
     };
     assert_eq!((stream.as_str(), place.number, place.offset), (stream_wanted, 7, 7), "{context}");

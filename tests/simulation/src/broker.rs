@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use watermill::broker::{
-    AnySink, AnySource, Batch, BoxFuture, Broker, Catalog, Checkpoint, Committer, InputDecl, InputEnd, Job,
-    Lane, LaneOutputs, OutputDecl, Places, Position, Session, Sink, Source,
+    AnySink, AnySource, Batch, BoxFuture, Broker, Catalog, Checkpoint, Committer, Fault, InputDecl, InputEnd,
+    Job, Lane, LaneOutputs, Offsets, OutputDecl, Places, Position, Session, Sink, Source,
 };
-use watermill::error::BrokerError;
+use watermill::error::{BadCause, BadRecord, BrokerError};
 use watermill::record::{RecordType, StreamRecord};
 
 use crate::faults::Faults;
@@ -73,9 +73,16 @@ impl SimBroker {
 
     /// Reads `records` as the stream of `R`.
     #[must_use]
-    pub fn read<R: StreamRecord + Clone>(mut self, records: Vec<R>) -> Self {
+    pub fn read<R: StreamRecord + Clone>(self, records: Vec<R>) -> Self {
+        let bad = vec![false; records.len()];
+        self.read_with(records, bad)
+    }
+
+    /// Reads `records` as the stream of `R`; some of them do not decode.
+    #[must_use]
+    pub fn read_with<R: StreamRecord + Clone>(mut self, records: Vec<R>, bad: Vec<bool>) -> Self {
         let decl = InputDecl { record: RecordType::of::<R>(), name: None, location: "memory".to_owned() };
-        let records = Arc::new(records);
+        let records = Arc::new((records, bad));
         let open = move |parts: &Parts, from: usize, marked: bool| {
             let (records, parts) = (Arc::clone(&records), parts.clone());
             AnySource::new::<R>(SimSource { records, next: from, marked, ready: None, parts })
@@ -86,10 +93,16 @@ impl SimBroker {
 
     /// Keeps the results of `R`.
     #[must_use]
-    pub fn write<R: StreamRecord + Into<Line>>(mut self) -> Self {
+    pub fn write<R: StreamRecord + Into<Line>>(self) -> Self {
+        self.write_as::<R>(Into::into)
+    }
+
+    /// Keeps the results of `R` as such lines.
+    #[must_use]
+    pub fn write_as<R: StreamRecord>(mut self, line: fn(R) -> Line) -> Self {
         let decl = OutputDecl { record: RecordType::of::<R>(), location: "memory".to_owned() };
-        let open = |parts: &Parts, written: Written, output: usize| {
-            AnySink::new::<R>(SimSink { parts: parts.clone(), written, output })
+        let open = move |parts: &Parts, written: Written, output: usize| {
+            AnySink::new::<R>(SimSink { parts: parts.clone(), written, output, line })
         };
         self.outputs.push((decl, Arc::new(open)));
         self
@@ -182,7 +195,8 @@ impl Session for SimSession {
 }
 
 struct SimSource<R> {
-    records: Arc<Vec<R>>,
+    /// Which of them do not decode stands beside them.
+    records: Arc<(Vec<R>, Vec<bool>)>,
     next: usize,
     /// It has ended by a mark, as far as is known.
     marked: bool,
@@ -205,16 +219,26 @@ impl<R: StreamRecord + Clone> Source<R> for SimSource<R> {
             }
             self.ready = None;
             faults.strike("read").await?;
-            let left = self.records.len() - self.next;
+            let (records, bad) = &*self.records;
+            let left = records.len() - self.next;
             // Sometimes nothing has come after all.
             let least = u64::from(!faults.chance(10));
             let count = (faults.within(least, self.parts.batch) as usize).min(left);
             let end = self.next + count;
-            let records = self.records[self.next..end].to_vec();
-            let mut batch = Batch::new(records, Places::memory(self.next as u64, count));
+            let mut batch = Batch::new(Vec::new(), Places::memory(self.next as u64, count));
+            let mut offsets = Vec::new();
+            for at in self.next..end {
+                if bad[at] {
+                    batch.faults.push(fault::<R>(at - self.next, batch.records.len(), &batch.places));
+                } else {
+                    offsets.push(at as u64);
+                    batch.records.push(records[at].clone());
+                }
+            }
+            batch.places.offsets = Offsets::Each(offsets);
             batch.progress = count as u64;
             // Sometimes the end is seen with the last record, sometimes behind it.
-            if end == self.records.len() && (self.marked || count == 0 || faults.chance(2)) {
+            if end == records.len() && (self.marked || count == 0 || faults.chance(2)) {
                 self.marked |= faults.chance(2);
                 batch.end = Some(if !self.marked { InputEnd::Exhausted } else { InputEnd::Mark });
             }
@@ -228,17 +252,31 @@ impl<R: StreamRecord + Clone> Source<R> for SimSource<R> {
     }
 }
 
-struct SimSink {
+/// The record at `index` of the batch, which does not decode.
+fn fault<R: StreamRecord>(index: usize, before: usize, places: &Places) -> Fault {
+    let error = BadRecord {
+        stream: R::NAME.to_owned(),
+        place: places.place(index),
+        key: None,
+        excerpt: None,
+        cause: BadCause::Other("it is bad".into()),
+    };
+    let raw = places.place(index).offset.to_string().into_bytes();
+    Fault { before, error: Box::new(error), raw, cut: false, recoverable: true }
+}
+
+struct SimSink<R> {
     parts: Parts,
     written: Written,
     output: usize,
+    line: fn(R) -> Line,
 }
 
-impl<R: StreamRecord + Into<Line>> Sink<R> for SimSink {
+impl<R: StreamRecord> Sink<R> for SimSink<R> {
     fn write(&mut self, results: Vec<R>) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
             self.parts.faults.pass("write").await?;
-            lock(&self.written)[self.output].extend(results.into_iter().map(Into::into));
+            lock(&self.written)[self.output].extend(results.into_iter().map(self.line));
             self.parts.faults.pass("written").await
         })
     }

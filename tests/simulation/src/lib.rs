@@ -6,9 +6,9 @@
 //! - [`faults`]: what goes wrong at an await: a delay, an error, a crash, a commit that only seems to have failed.
 //! - [`store`]: what outlives a crash: the committed results with their checkpoint, judged at every commit.
 //! - [`broker`]: a broker over the store, and its sources, sinks and committer.
-//! - [`data`], [`shape`]: records; joins and windows, and what they must give, by nested loops.
+//! - [`data`], [`shape`]: records, some of which do not decode; joins and windows, and what they must give, by nested loops.
 //! - [`scenario`]: what a seed says: the mill's settings, what every call does, what goes wrong.
-//! - [`model`]: what must be committed for which position.
+//! - [`model`]: what must be committed for which position, letters included; where time has a say in it, what may be.
 //! - [`world`], [`mills`]: the functions, and all that happens outside of them: work handed elsewhere, time that passes.
 //! - [`trial`]: runs, crashes and restarts one mill until it has come to its end.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]

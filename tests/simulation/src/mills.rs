@@ -7,7 +7,7 @@ use watermill::prelude::*;
 
 use crate::clock::SimClock;
 use crate::data::{A, B, C, Note, Seen};
-use crate::scenario::{Ending, Kind, Scenario};
+use crate::scenario::{Ending, Kind, Scenario, Then};
 use crate::shape::{Join, Windows};
 use crate::world::{Answer, World};
 
@@ -44,6 +44,10 @@ macro_rules! functions {
     };
 }
 
+fn first(window: &[A]) -> u32 {
+    window.first().map_or(0, |a| a.id)
+}
+
 fn pair_ids(a: &A, bs: &Joined<A, B>) -> Vec<u32> {
     std::iter::once(a.id).chain(bs[a].iter().map(|b| 1000 + b.id)).collect()
 }
@@ -60,17 +64,17 @@ fn tree_ids(a: &A, bs: &Joined<A, B>, cs: &Joined<B, C>) -> Vec<u32> {
 functions!(alone, (a: &A), a.id, [a.id]);
 functions!(pair, (a: &A, bs: &Joined<A, B>), a.id, pair_ids(a, bs));
 functions!(tree, (a: &A, bs: &Joined<A, B>, cs: &Joined<B, C>), a.id, tree_ids(a, bs, cs));
-functions!(window, (w: &[A]), w[0].id, w.iter().map(|a| a.id).collect::<Vec<_>>());
+functions!(window, (w: &[A]), first(w), w.iter().map(|a| a.id).collect::<Vec<_>>());
 functions!(
     window_pair,
     (w: &[A], bs: &Joined<A, B>),
-    w[0].id,
+    first(w),
     w.iter().flat_map(|a| pair_ids(a, bs)).collect::<Vec<_>>()
 );
 functions!(
     window_tree,
     (w: &[A], bs: &Joined<A, B>, cs: &Joined<B, C>),
-    w[0].id,
+    first(w),
     w.iter().flat_map(|a| tree_ids(a, bs, cs)).collect::<Vec<_>>()
 );
 
@@ -89,11 +93,12 @@ pub fn mill(scenario: &Scenario, world: &Arc<World>, clock: &SimClock, calm: boo
     mill = match scenario.join {
         Join::None => mill,
         Join::Tree | Join::TreeLeft => mill.join(scenario.join.to_b().join(scenario.join.to_c())),
-        join => mill.join(join.to_b()),
+        join => mill.join(match scenario.on_idle {
+            Some(silence) => join.to_b().on_idle(silence),
+            None => join.to_b(),
+        }),
     };
-    if windowed {
-        mill = mill.window(scenario.windows.window());
-    }
+    mill = scenario.windows.put_on(mill);
     if let Some(calls) = scenario.in_flight {
         mill = mill.in_flight(calls);
     }
@@ -101,7 +106,18 @@ pub fn mill(scenario: &Scenario, world: &Arc<World>, clock: &SimClock, calm: boo
         mill = mill.timeout(timeout);
     }
     let policy = OnError::retry(scenario.retries, scenario.backoff);
-    mill = mill.on_error(if scenario.skip { policy.then_skip() } else { policy });
+    mill = mill.on_error(match scenario.then {
+        Then::Stop => policy,
+        Then::Skip => policy.then_skip(),
+        Then::DeadLetter => policy.then_dead_letter(),
+    });
+    mill = mill.on_bad::<A>(scenario.on_bad);
+    if scenario.join != Join::None {
+        mill = mill.on_bad::<B>(scenario.on_bad);
+    }
+    if matches!(scenario.join, Join::Tree | Join::TreeLeft) {
+        mill = mill.on_bad::<C>(scenario.on_bad);
+    }
     mill = mill.restart(scenario.restarts, scenario.backoff).commit_every(scenario.commit_every);
     if let Some(calls) = scenario.commit_calls {
         mill = mill.commit_after_calls(calls);

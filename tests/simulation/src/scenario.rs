@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use watermill::Backoff;
+use watermill::{Backoff, OnBad};
 
 use crate::data::Data;
 use crate::faults::Rates;
@@ -84,6 +84,17 @@ pub enum Ending {
     Records(u64),
 }
 
+/// What becomes of a call that fails for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It stops the run.
+    Stop,
+    /// It is left out.
+    Skip,
+    /// Its masters are put aside.
+    DeadLetter,
+}
+
 /// All that a seed decides.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -99,8 +110,12 @@ pub struct Scenario {
     pub kind: Kind,
     /// How many calls may be under way.
     pub in_flight: Option<usize>,
-    /// A call that fails for good is left out.
-    pub skip: bool,
+    /// What becomes of calls that fail for good.
+    pub then: Then,
+    /// What becomes of bad records.
+    pub on_bad: OnBad,
+    /// After so much silence a join goes on.
+    pub on_idle: Option<Duration>,
     /// How often a call is made again.
     pub retries: u32,
     /// And when.
@@ -141,7 +156,8 @@ impl Scenario {
     pub fn new(seed: u64) -> Self {
         let mut random = Random::of(&[seed, 1]);
         let most = random.pick(&[6, 20, 40]);
-        let data = Data::new(&mut random, most);
+        let (with_bad, on_bad) = (random.one_in(3), random.pick(&[OnBad::Skip, OnBad::DeadLetter]));
+        let mut data = Data::new(&mut random, most, with_bad);
         let join = random.pick(&[
             Join::None,
             Join::None,
@@ -150,25 +166,33 @@ impl Scenario {
             Join::Inner,
             Join::Inner,
             Join::Left,
+            Join::Left,
             Join::AsOf,
             Join::AsOfLeft,
             Join::Within,
             Join::Tree,
             Join::TreeLeft,
+            Join::And,
+            Join::AsOfAnd,
+            Join::Lookup,
         ]);
-        let window = random.within(1, 5);
-        let windows = random.pick(&[
-            Windows::None,
-            Windows::None,
-            Windows::Count(window as usize),
-            Windows::By(window as i64),
-        ]);
+        if join == Join::Lookup {
+            data.shuffle_b(&mut random);
+        }
+        let windows = windows(&mut random, join);
         let kind = random.pick(&Kind::ALL);
         let in_flight = match kind {
             Kind::Sync | Kind::PerLane => None,
+            _ if windows.one_by_one() => None,
             _ => random.pick(&[None, Some(2), Some(3), Some(8), Some(50)]),
         };
-        let skip = random.one_in(2);
+        let then = match random.below(4) {
+            // Nothing would tell how many masters such a call had.
+            _ if windows.by_arrival() => Then::Stop,
+            0 | 1 => Then::Stop,
+            2 => Then::Skip,
+            _ => Then::DeadLetter,
+        };
         let retries = random.pick(&[0, 0, 1, 3]);
         let first = millis(&mut random, 0, 40);
         let backoff = match random.below(3) {
@@ -176,26 +200,40 @@ impl Scenario {
             _ => Backoff::exponential(first, first * 5),
         };
         let timeout = (kind.waits() && random.one_in(2)).then(|| millis(&mut random, 60, 200));
-        let rates = rates(&mut random);
+        let mut rates = rates(&mut random);
         let count = data.a.len() as u64;
         let some = |random: &mut Random| random.one_in(4).then(|| random.below(count + 1) as u32);
-        let (end_at, notes_end) = (some(&mut random), some(&mut random));
+        let (end_at, mut notes_end) = (some(&mut random), some(&mut random));
+        if windows.has_state() {
+            // Their masters go down.
+            notes_end = None;
+        }
+        let may_go_on =
+            windows == Windows::None && matches!(join, Join::Left | Join::AsOfLeft | Join::AsOfAnd);
+        let on_idle = (may_go_on && random.one_in(2)).then(|| millis(&mut random, 1, 30));
+        if on_idle.is_some() {
+            rates.delay = 2;
+        }
         let ending = match random.below(10) {
             0 => Ending::Idle(millis(&mut random, 20, 400)),
             1 => Ending::Lifetime(millis(&mut random, 300, 3000)),
             2 => Ending::Commits(random.within(1, 4)),
-            // An open window is begun again by the next run: that must be able to see more than one.
-            3 if windows == Windows::None => Ending::Records(random.within(1, 15)),
+            3 => Ending::Records(random.within(1, 15)),
             _ => Ending::None,
         };
-        let scripts = scripts(&mut random, &data, kind, skip, retries, timeout.is_some());
+        let mut scripts = scripts(&mut random, &data, kind, then != Then::Stop, retries, timeout.is_some());
+        if windows.by_arrival() {
+            scripts.iter_mut().for_each(|script| script.results = script.results.max(1));
+        }
         Self {
             seed,
             join,
             windows,
             kind,
             in_flight,
-            skip,
+            then,
+            on_bad,
+            on_idle,
             retries,
             backoff,
             timeout,
@@ -206,7 +244,7 @@ impl Scenario {
             batch: random.pick(&[1, 2, 4, 16]),
             rates,
             end_at,
-            with_last: random.one_in(2),
+            with_last: random.one_in(2) || windows.by_arrival(),
             notes_end,
             meddle: random.pick(&[0, 1, 3]),
             scripts,
@@ -219,9 +257,29 @@ impl Scenario {
     pub fn room(&self) -> usize {
         match self.kind {
             Kind::Sync | Kind::PerLane => 1,
+            _ if self.windows.one_by_one() => 1,
             Kind::Async => self.in_flight.unwrap_or(1),
             Kind::Ack | Kind::AsyncAck => self.in_flight.unwrap_or(256),
         }
+    }
+}
+
+fn windows(random: &mut Random, join: Join) -> Windows {
+    let size = random.within(1, 5);
+    let (unit, time) = (size as i64, millis(random, 1, 300));
+    let empty = random.one_in(2);
+    match random.below(if join == Join::None { 16 } else { 12 }) {
+        0..5 => Windows::None,
+        5 => Windows::Count(size as usize),
+        6 => Windows::By(unit),
+        7 => Windows::Fixed(unit, empty),
+        8 | 9 => Windows::Sliding(unit, random.within(1, size) as i64, empty),
+        10 => Windows::Session(unit),
+        11 => Windows::Emitter(size as usize),
+        12 => Windows::CountOr(size as usize, time),
+        13 => Windows::ArrivedWithin(time),
+        14 => Windows::ArrivedTogether(time),
+        _ => Windows::Relaxed(time),
     }
 }
 

@@ -7,16 +7,17 @@ use std::time::{Duration, SystemTime};
 
 use watermill::clock::Clock;
 use watermill::testing::{Driven, drive};
-use watermill::{EndReason, MillControl, RunError, RunReport};
+use watermill::{EndReason, MillControl, OnBad, RunError, RunReport};
 
 use crate::broker::{Reads, SimBroker};
 use crate::clock::SimClock;
-use crate::data::{Note, Seen};
+use crate::data::{Note, Seen, letter};
 use crate::faults::{Faults, Rates};
 use crate::mills::mill;
 use crate::model::Model;
 use crate::random::Random;
-use crate::scenario::{Ending, Scenario};
+use crate::scenario::{Ending, Scenario, Then};
+use crate::shape::Windows;
 use crate::store::{Durable, Store};
 use crate::world::{World, no_attempts};
 
@@ -42,6 +43,14 @@ pub struct Tally {
     pub stopped: u64,
     /// Commits.
     pub commits: u64,
+    /// Letters of records that do not decode.
+    pub bad: u64,
+    /// Letters of records that were late.
+    pub late: u64,
+    /// Letters of masters whose calls failed.
+    pub given_up: u64,
+    /// Seeds with windows of time, or of an emitter.
+    pub windows: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -53,6 +62,10 @@ impl std::ops::AddAssign for Tally {
         self.aborted += other.aborted;
         self.stopped += other.stopped;
         self.commits += other.commits;
+        self.bad += other.bad;
+        self.late += other.late;
+        self.given_up += other.given_up;
+        self.windows += other.windows;
     }
 }
 
@@ -89,9 +102,18 @@ enum Meddling {
 pub fn trial(seed: u64) -> Result<(Tally, Vec<String>), Failure> {
     let scenario = Arc::new(Scenario::new(seed));
     let model = Model::new(&scenario);
-    let store = Arc::new(Store::new(2, move |durable| model.judge(durable)));
+    let store = Arc::new(Store::new(3, move |durable| model.judge(durable)));
     let mut tally = Tally::default();
     let result = runs(&scenario, &store, &mut tally);
+    for letter in &store.durable().lines[2] {
+        match letter[1] {
+            0 => tally.bad += 1,
+            1 => tally.late += 1,
+            _ => tally.given_up += 1,
+        }
+    }
+    let plain = matches!(scenario.windows, Windows::None | Windows::Count(_) | Windows::By(_));
+    tally.windows += u64::from(!plain);
     let trace = store.trace();
     match result {
         Ok(()) => Ok((tally, trace)),
@@ -118,12 +140,14 @@ fn runs(scenario: &Arc<Scenario>, store: &Arc<Store>, tally: &mut Tally) -> Resu
         let faults = Random::of(&[scenario.seed, 4, number]);
         let faults = Arc::new(Faults::new(faults, rates, Arc::new(clock.clone()), Arc::clone(store)));
         let data = scenario.data.clone();
+        let [bad_a, bad_b, bad_c] = data.bad;
         let broker = SimBroker::new(store, &faults, scenario.batch)
-            .read(data.a)
-            .read(data.b)
-            .read(data.c)
+            .read_with(data.a, bad_a)
+            .read_with(data.b, bad_b)
+            .read_with(data.c, bad_c)
             .write::<Seen>()
-            .write::<Note>();
+            .write::<Note>()
+            .write_as(letter);
         let reads = broker.reads();
         let world = Arc::new(World::new(scenario, &clock, store, &attempts));
         worlds.push(Arc::clone(&world));
@@ -193,7 +217,7 @@ fn runs(scenario: &Arc<Scenario>, store: &Arc<Store>, tally: &mut Tally) -> Resu
                 }
                 Err(error @ RunError::Function { .. }) => {
                     store.log(|| format!("the run ends: {error:?}"));
-                    if scenario.skip || world.failed() == 0 {
+                    if scenario.then != Then::Stop || world.failed() == 0 {
                         return Err(format!("no call should stop the run, but: {error:?}"));
                     }
                     tally.function += 1;
@@ -229,14 +253,20 @@ impl Ran<'_> {
         }
         for input in &report.inputs {
             let all = input.matched + input.unmatched + input.skipped + input.dead_lettered + input.pending;
-            if input.records != all || input.skipped + input.dead_lettered > 0 {
+            let wrong = match self.scenario.on_bad {
+                OnBad::Skip => input.dead_lettered,
+                _ => input.skipped,
+            };
+            let late = input.late > 0 && self.scenario.on_idle.is_none();
+            if input.records != all || wrong > 0 || late {
                 return Err(format!("not everything is accounted for: {input:?}"));
             }
         }
         // A commit that only seems to have failed is not counted.
         if self.faults.seeming() == 0 {
             let commits = after.commits - before.commits;
-            let lines = |durable: &Durable| durable.lines.iter().map(|lines| lines.len() as u64).sum::<u64>();
+            let lines =
+                |durable: &Durable| durable.lines[..2].iter().map(|lines| lines.len() as u64).sum::<u64>();
             let results = lines(after) - lines(before);
             if (report.commits, report.results) != (commits, results) {
                 return Err(format!(

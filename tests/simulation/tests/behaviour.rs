@@ -18,6 +18,7 @@ use watermill_simulation::data::{A, Note, Seen};
 use watermill_simulation::faults::{Faults, Planned, Rates};
 use watermill_simulation::lock;
 use watermill_simulation::random::Random;
+use watermill_simulation::shape::Windows;
 use watermill_simulation::store::{Durable, Store};
 
 /// A storage, its clock, and a log of (master position, results) of every commit.
@@ -283,6 +284,30 @@ fn a_stop_between_two_attempts_commits_what_was_done_before() {
 }
 
 #[test]
+fn a_stop_between_two_attempts_at_a_window_commits_the_windows_before() {
+    for window in [Windows::Count(2), Windows::By(2), Windows::Fixed(2, false), Windows::Session(1)] {
+        let bench = Bench::new(9);
+        let mill = |fails: bool| {
+            let ids = move |all: &[A]| {
+                if fails && all[0].id >= 4 { Err("not now") } else { Ok(Seen { ids: vec![all[0].id] }) }
+            };
+            let mill = window.put_on(Mill::new(ids)).commit_every(Duration::from_secs(1000));
+            mill.on_error(OnError::retry(9, Backoff::fixed(Duration::from_secs(100))))
+        };
+        let mut run = bench.run(mill(true));
+        assert!(bench.polled(&mut run, Duration::from_secs(10)).is_none());
+        run.control().stop();
+        let report = bench.end(run).unwrap();
+        let calls = report.calls as usize;
+        assert_eq!((report.end, report.results), (EndReason::Stopped, report.calls), "{window:?}");
+        assert_eq!(bench.commits(), [(4, calls)], "{window:?}");
+        bench.end(bench.run(mill(false))).unwrap();
+        assert!(bench.results().is_sorted_by(|one, next| one < next), "{window:?}: {:?}", bench.results());
+        assert!(bench.results().len() > calls && bench.results().last() == Some(&8));
+    }
+}
+
+#[test]
 fn a_run_goes_back_to_its_last_commit_as_often_as_allowed_in_a_row() {
     let bench = Bench::new(30);
     // Each time there is a commit before: the failures do not add up.
@@ -380,4 +405,22 @@ fn the_ack_of_a_call_that_was_given_up_is_closed() {
     assert_eq!(ack.save([Seen { ids: vec![0] }]), Err(AckError));
     assert_eq!(bench.end(run).unwrap().given_up, 1);
     assert_eq!(bench.results(), [1]);
+}
+
+#[test]
+fn runs_that_end_after_fewer_records_than_a_window_holds_get_on() {
+    let windows =
+        [Windows::Count(5), Windows::Fixed(5, false), Windows::Sliding(6, 3, true), Windows::Emitter(5)];
+    for window in windows {
+        let whole = Bench::new(23);
+        let ids = |all: &[A]| Seen { ids: all.iter().map(|a| a.id).collect() };
+        whole.end(whole.run(window.put_on(Mill::new(ids)))).unwrap();
+        let bench = Bench::new(23);
+        let runs = (1..30).find(|_| {
+            let mill = window.put_on(Mill::new(ids)).stop_after_records(2);
+            bench.end(bench.run(mill)).unwrap().end != EndReason::Records
+        });
+        assert!(runs.is_some_and(|runs| runs > 3), "{window:?}: {runs:?}");
+        assert_eq!(bench.store.durable().lines, whole.store.durable().lines, "{window:?}");
+    }
 }

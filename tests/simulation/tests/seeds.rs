@@ -68,6 +68,10 @@ fn whatever_goes_wrong_the_results_are_those_of_the_model() {
         ("failures of the function", tally.function),
         ("runs given up", tally.aborted),
         ("stops", tally.stopped),
+        ("letters of bad records", tally.bad),
+        ("letters of late records", 4 * tally.late),
+        ("letters of failed calls", tally.given_up),
+        ("windows of time", tally.windows),
     ] {
         assert!(count >= seeds / 50, "only {count} {what} in {tally:?}");
     }

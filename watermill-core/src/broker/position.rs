@@ -35,10 +35,14 @@ pub struct Position {
     /// It has ended by its EndOfStream mark: nothing behind that is ever read. Otherwise more may have come since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marked: bool,
-    /// The last record that was let in of those that are finished. A source that can should begin there, where that is before `next`: the engine
+    /// The last record with a key that was let in of those that are finished, or the earliest such where there are several keys. A source that can should begin there, where that is before `next`: the engine
     /// compares its keys with the next ones, and does nothing else with what is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastRecord>,
+    /// Others behind `last` with which keys are compared, where one stream has several keys and some of them are `None`: the last record with a key is
+    /// another one for each. Sources have nothing to do with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_last: Vec<LastRecord>,
     /// What is finished behind `next`, in the order of the stream: records that came late were sorted back before those at
     /// `next`, or will be when they can be read again. Sources deliver it again; the engine passes over it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -108,6 +112,24 @@ impl Position {
     #[must_use]
     pub fn at(next: u64) -> Self {
         Self { next, ..Self::default() }
+    }
+
+    /// The last records that were let in, as far as keys are compared with them.
+    pub(crate) fn lasts(&self) -> impl Iterator<Item = &LastRecord> {
+        self.last.iter().chain(&self.also_last)
+    }
+
+    /// These are the last records, in the order in which they were let in.
+    pub(crate) fn set_lasts(&mut self, mut lasts: Vec<LastRecord>) {
+        let mut first = 0;
+        for (index, last) in lasts.iter().enumerate() {
+            if last.part == lasts[first].part && last.offset < lasts[first].offset {
+                first = index;
+            }
+        }
+        self.last = (!lasts.is_empty()).then(|| lasts.remove(first));
+        lasts.retain(|last| Some(last) != self.last.as_ref());
+        self.also_last = lasts;
     }
 
     /// Whether what stands at `offset` of `part` is finished, where `part` is the one of `next` or is read after it.

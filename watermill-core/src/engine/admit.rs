@@ -1,19 +1,20 @@
 //! What becomes of a batch: its records are let in, up to the first bad one or without the bad ones.
 
 use super::keyed::{Unwound, catching};
+use super::keyless::Keyless;
 use super::node::Node;
-use crate::broker::{Batch, Fault, InputEnd, Places, Position};
+use crate::broker::{Batch, Fault, InputEnd, LastRecord, Places, Position};
 use crate::error::{BadCause, BadRecord, RecordPlace, RunError};
 use crate::policy::OnBad;
 use crate::record::StreamRecord;
 
 impl<R: StreamRecord> Node<R> {
-    /// The first record of `records` that breaks a rule of any role, or whose key panics.
-    pub(super) fn first_bad(&self, records: &[R]) -> Option<(usize, Flaw)> {
+    /// The first record of `records` that breaks a rule of any role, or whose key panics; which of them have no key, is added to `keyless`.
+    pub(super) fn first_bad(&self, records: &[R], keyless: &mut Keyless) -> Option<(usize, Flaw)> {
         let mut first: Option<(usize, Flaw)> = None;
         for (role, check) in self.checks.iter().enumerate() {
             let records = &records[..first.as_ref().map_or(records.len(), |(index, _)| *index)];
-            match catching(|| check.first_bad(records)) {
+            match catching(|| check.first_bad(records, &mut |index| keyless.add(role, index))) {
                 Ok(None) => {}
                 Ok(Some((index, cause))) => first = Some((index, Flaw::Breaks { role, cause })),
                 Err(unwound) => first = Some(panicked(unwound, records)),
@@ -34,29 +35,30 @@ impl<R: StreamRecord> Node<R> {
     pub(super) fn admit(&mut self, mut batch: Batch<R>) {
         if let Some(before) = &mut self.before {
             let passed = before.pass_over(&mut batch);
-            if let Some((last, place)) = passed.last
-                && let Err((_, flaw)) = self.accept(std::slice::from_ref(&last))
-            {
-                self.fault = Some(self.error(flaw, place, &last));
+            for (last, place) in passed.lasts {
+                self.passed_last(&last, place);
+            }
+            if self.fault.is_some() {
                 return;
             }
             if !passed.done {
                 // The stream still goes on where it was left: the tail of a batch before that must not be committed.
                 return self.end_with(batch.end);
             }
-            self.before = None;
+            self.pass_done();
         }
         let Batch { records, places, faults, end, mut bytes, .. } = batch;
         bytes += places.raw_bytes();
         if self.on_bad == OnBad::DeadLetter {
             self.letters.begin_part(places.part());
         }
-        let bad = self.first_bad(&records);
+        let mut keyless = Keyless::default();
+        let bad = self.first_bad(&records, &mut keyless);
         if faults.is_empty() && bad.is_none() {
             match self.accept(&records) {
                 Ok(()) => {
                     let tail = places.tail();
-                    self.push(records, places, None, bytes, tail);
+                    self.push(records, places, Told { numbers: None, keyless }, bytes, tail);
                 }
                 Err((index, flaw)) => {
                     self.fault = Some(self.error(flaw, places.place(index), &records[index]));
@@ -79,16 +81,9 @@ impl<R: StreamRecord> Node<R> {
         }
     }
 
-    pub(super) fn push(
-        &mut self,
-        records: Vec<R>,
-        places: Places,
-        numbers: Option<Vec<u64>>,
-        bytes: u64,
-        tail: Position,
-    ) {
+    pub(super) fn push(&mut self, records: Vec<R>, places: Places, told: Told, bytes: u64, tail: Position) {
         self.read += records.len() as u64;
-        self.tape.push(records, places, numbers, bytes, tail);
+        self.tape.push(records, places, told, bytes, tail);
     }
 
     /// Record by record: only batches with something bad in them come here. `bad` is the first one that was found.
@@ -105,6 +100,7 @@ impl<R: StreamRecord> Node<R> {
         let mut kept = Vec::with_capacity(records.len());
         let mut indexes = Vec::with_capacity(records.len());
         let mut numbers = Vec::with_capacity(records.len());
+        let mut keyless = Keyless::default();
         // How many faults stand before the record at hand.
         let mut passed = 0;
         let mut faults = faults.into_iter().peekable();
@@ -128,7 +124,9 @@ impl<R: StreamRecord> Node<R> {
             let number = all.first_number + index as u64 + passed;
             let alone = std::slice::from_ref(&record);
             let panics = panics.take_if(|(at, _)| *at == index);
-            let flaw = panics.or_else(|| self.first_bad(alone)).or_else(|| self.accept(alone).err());
+            let mut lacks = Keyless::default();
+            let flaw =
+                panics.or_else(|| self.first_bad(alone, &mut lacks)).or_else(|| self.accept(alone).err());
             if let Some((_, flaw)) = flaw {
                 let place = RecordPlace { number, ..all.place(index) };
                 let offset = place.offset;
@@ -143,6 +141,9 @@ impl<R: StreamRecord> Node<R> {
                 stopped_at = Some((offset, number));
                 break;
             }
+            for role in lacks.roles(0) {
+                keyless.add(role, kept.len());
+            }
             kept.push(record);
             indexes.push(index);
             numbers.push(number);
@@ -151,7 +152,28 @@ impl<R: StreamRecord> Node<R> {
         let (next, number) = stopped_at.unwrap_or((all.next, all.first_number + count as u64 + passed));
         places.next = next;
         let tail = Position { number, ..places.tail() };
-        self.push(kept, places, Some(numbers), bytes, tail);
+        self.push(kept, places, Told { numbers: Some(numbers), keyless }, bytes, tail);
+    }
+
+    /// One of the last records that an earlier run has let in was read again: the next ones are compared with it.
+    pub(super) fn passed_last(&mut self, record: &R, place: RecordPlace) {
+        let alone = std::slice::from_ref(record);
+        if let Err((_, flaw)) = self.accept(alone) {
+            self.fault = Some(self.error(flaw, place, record));
+            return;
+        }
+        let mut lacks = Keyless::default();
+        // It was good when it was let in.
+        drop(self.first_bad(alone, &mut lacks));
+        let last =
+            LastRecord { part: place.origin.part().to_owned(), offset: place.offset, number: place.number };
+        self.tape.read_again(last, lacks.roles(0).collect());
+    }
+
+    /// All that an earlier run has finished was passed.
+    pub(super) fn pass_done(&mut self) {
+        self.before = None;
+        self.tape.all_read_again();
     }
 
     /// What is told of a record that has this flaw.
@@ -169,6 +191,9 @@ impl<R: StreamRecord> Node<R> {
 
     /// Leaves a bad record out, if the policy says so; `cut` where `raw` is only its beginning.
     pub(super) fn leave_out(&mut self, error: &BadRecord, raw: &[u8], cut: bool) -> bool {
+        if self.on_bad != OnBad::Fail {
+            self.late += u64::from(matches!(error.cause, BadCause::Late { .. }));
+        }
         let what = match self.on_bad {
             OnBad::Fail => return false,
             OnBad::Skip => {
@@ -184,6 +209,14 @@ impl<R: StreamRecord> Node<R> {
         tracing::warn!(target: "watermill", stream = %self.stream, error, "{what}");
         true
     }
+}
+
+/// What is known of the records of a batch that are put on the tape.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Their numbers, where bad ones stand between them.
+    pub(super) numbers: Option<Vec<u64>>,
+    pub(super) keyless: Keyless,
 }
 
 /// Why a record is not let in.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::keyless::Behind;
 use crate::broker::{LastRecord, Places, Position};
 use crate::error::RecordPlace;
 
@@ -28,8 +29,8 @@ impl Spot {
 pub(super) enum Last {
     /// It was on the tape.
     Read(Spot),
-    /// It was not any more, or never.
-    Behind(Arc<LastRecord>),
+    /// It was not any more, or never, or it has no key.
+    Behind(Arc<Behind>),
 }
 
 /// Where a record stood.
@@ -52,21 +53,20 @@ impl Bookmark {
         if let Some(sorted) = &self.sorted {
             return Position::clone(sorted);
         }
-        let last = self.last.as_ref().map(|last| match last {
-            Last::Read(spot) => spot.last_record(),
-            Last::Behind(last) => LastRecord::clone(last),
-        });
-        match &self.record {
-            Some(Spot { places, index, number }) => {
-                Position { number: *number, last, ..places.position(*index) }
-            }
+        let mut position = match &self.record {
+            Some(Spot { places, index, number }) => Position { number: *number, ..places.position(*index) },
             None => Position {
                 ended: self.ended || self.tail.ended,
                 marked: self.marked || self.tail.marked,
-                last,
                 ..Position::clone(&self.tail)
             },
+        };
+        match &self.last {
+            Some(Last::Read(spot)) => position.set_lasts(vec![spot.last_record()]),
+            Some(Last::Behind(behind)) => behind.put(&mut position),
+            None => position.set_lasts(Vec::new()),
         }
+        position
     }
 
     /// Where the record stood, for messages; `None` when it was not read yet.

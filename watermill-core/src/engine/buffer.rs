@@ -57,7 +57,7 @@ impl Buffer {
     }
 
     /// The first master that a window to come can want.
-    fn first_wanted(&self) -> Option<&Held> {
+    pub(super) fn first_wanted(&self) -> Option<&Held> {
         self.masters.get(self.done_with)
     }
 

@@ -15,8 +15,9 @@ use crate::key::{KeyExpr, KeyValue, written};
 
 /// One role of a stream of `R`.
 pub(crate) trait RoleCheck<R>: Send {
-    /// The index of the first record that breaks the role's rules, given all that was accepted before.
-    fn first_bad(&self, records: &[R]) -> Option<(usize, BadCause)>;
+    /// The index of the first record that breaks the role's rules, given all that was accepted before. Those before it that have no place in the
+    /// role's order are told.
+    fn first_bad(&self, records: &[R], keyless: &mut dyn FnMut(usize)) -> Option<(usize, BadCause)>;
     /// These records are let in: the next ones are compared with the last of them.
     fn accept(&mut self, records: &[R]);
     /// The text of the key by whose order the role goes, if it goes by one; without what does not matter to the order.
@@ -71,12 +72,17 @@ pub(crate) fn describe<R, E: KeyExpr<R>>(key: &E) -> String {
 }
 
 impl<R: 'static, E: KeyExpr<R>> RoleCheck<R> for KeyCheck<R, E> {
-    fn first_bad(&self, records: &[R]) -> Option<(usize, BadCause)> {
+    fn first_bad(&self, records: &[R], keyless: &mut dyn FnMut(usize)) -> Option<(usize, BadCause)> {
         let mut previous = self.last.as_ref().and_then(|last| last.view().ok().flatten());
         for (index, record) in records.iter().enumerate() {
             let key = match key_of(&*self.key, record) {
                 Ok(Some(key)) => key,
-                Ok(None) => continue,
+                Ok(None) => {
+                    if self.rule != Rule::Valid {
+                        keyless(index);
+                    }
+                    continue;
+                }
                 Err(fault) => return Some((index, BadCause::Key { expression: self.expression(), fault })),
             };
             if self.rule == Rule::Valid {
@@ -174,7 +180,7 @@ impl<L, R: 'static, E: KeyExpr<R>> PairCheck<L, R, E> {
 }
 
 impl<L: 'static, R: 'static, E: KeyExpr<R>> RoleCheck<R> for PairCheck<L, R, E> {
-    fn first_bad(&self, records: &[R]) -> Option<(usize, BadCause)> {
+    fn first_bad(&self, records: &[R], _: &mut dyn FnMut(usize)) -> Option<(usize, BadCause)> {
         let mut found = None;
         let last = self.go(records, &mut self.seen.clone(), |index| found = Some(index));
         let key = last.map(|key| format!("{key:?}")).unwrap_or_default();

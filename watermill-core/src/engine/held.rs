@@ -3,7 +3,8 @@
 use super::bookmark::Bookmark;
 use super::leak::Account;
 use super::node::Counts;
-use super::walk::Walk;
+use super::walk::{Walk, WalkNode};
+use super::windowed::Kind;
 use crate::broker::Position;
 
 /// Where a restart goes on.
@@ -107,10 +108,15 @@ impl Walk {
         }
     }
 
-    /// As [`Walk::standing`], were the call that was prepared last not made; not known of windows.
+    /// As [`Walk::standing`], were the call that was prepared last not made; not known of windows that positions alone do not tell.
     pub(crate) fn standing_before_call(&mut self) -> Option<Standing> {
-        if self.window.is_some() {
-            return None;
+        if let Some(window) = &self.window {
+            if !matches!(window.kind, Kind::Apart(_)) || self.window_state().is_some() {
+                return None;
+            }
+            let start = |node: &WalkNode| node.call_start.as_ref().map(Bookmark::position);
+            let positions = self.nodes.iter().map(start).collect::<Option<_>>()?;
+            return Some(Standing { positions, window: None });
         }
         self.next = self.next.saturating_sub(1);
         let standing = self.standing();
@@ -123,10 +129,10 @@ impl Walk {
         let state = &self.nodes[node];
         let marks = &state.marks;
         let (marked, end) = (marks.count(), state.node.end());
-        let Counts { read, skipped, dead_lettered, letters, held, .. } = state.node.counts();
+        let Counts { read, skipped, late, dead_lettered, letters, held, .. } = state.node.counts();
         // Neither is done with: letters that are not durable, and records that wait to be sorted back.
         let letters = letters + held;
-        let known = Account { read, skipped, dead_lettered, letters, ..Account::default() };
+        let known = Account { read, skipped, late, dead_lettered, letters, ..Account::default() };
         if self.done.is_some() {
             // Of what is held the next run makes something; when there is none, nobody needs it.
             return Account { matched: marked, unmatched: marks.unmarked_below(end) + letters, ..known };

@@ -86,7 +86,7 @@ impl Unwound {
         let cause = panicked(self.payload);
         match (record, self.at) {
             (Some((stream, place)), Some(KeyAt { expression, .. })) => {
-                RunError::KeyPanicked { stream, place, expression, cause }
+                RunError::KeyPanicked { stream, place, expression, excerpt: None, cause }
             }
             _ => RunError::Runtime {
                 what: "a window rule, the order of a key's type, or a source or sink of the broker panicked"
@@ -109,11 +109,14 @@ impl Walk {
     /// What is told of a panic that came out of the walk.
     #[cold]
     pub(crate) fn panicked(&self, unwound: Unwound) -> RunError {
-        let record = unwound.address().and_then(|address| {
-            self.nodes
-                .iter()
-                .find_map(|node| Some((node.stream.clone(), node.node.place_of_address(address)?)))
+        let found = unwound.address().and_then(|address| {
+            self.nodes.iter().find_map(|node| Some((node, node.node.place_of_address(address)?)))
         });
-        unwound.into_error(record)
+        let record = found.as_ref().map(|(node, place)| (node.stream.clone(), place.clone()));
+        let mut error = unwound.into_error(record);
+        if let (RunError::KeyPanicked { excerpt, .. }, Some((node, place))) = (&mut error, &found) {
+            *excerpt = node.node.excerpt(place);
+        }
+        error
     }
 }

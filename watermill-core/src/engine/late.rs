@@ -134,7 +134,7 @@ impl<L: 'static, R: 'static, B: KeyExpr<R>> LateCheck<L, R, B> {
 }
 
 impl<L: 'static, R: 'static, B: KeyExpr<R>> RoleCheck<R> for LateCheck<L, R, B> {
-    fn first_bad(&self, records: &[R]) -> Option<(usize, BadCause)> {
+    fn first_bad(&self, records: &[R], _: &mut dyn FnMut(usize)) -> Option<(usize, BadCause)> {
         let decided = lock(&self.decided);
         if decided.0.is_empty() {
             return None;

@@ -14,6 +14,8 @@ pub(crate) struct Account {
     pub(crate) read: u64,
     /// Bad ones that were left out.
     pub(crate) skipped: u64,
+    /// Of those left out or put aside, those that came late.
+    pub(crate) late: u64,
     /// Bad ones that were put aside, and those whose letters are not durable: these are pending, or unmatched when the walk has ended.
     pub(crate) dead_lettered: u64,
     pub(crate) letters: u64,
@@ -97,8 +99,16 @@ mod tests {
     use crate::prelude::*;
     use crate::testing::{State, TestMill};
 
-    const SOUND: Account =
-        Account { read: 9, skipped: 2, dead_lettered: 4, letters: 1, matched: 5, unmatched: 3, pending: 2 };
+    const SOUND: Account = Account {
+        read: 9,
+        skipped: 2,
+        late: 1,
+        dead_lettered: 4,
+        letters: 1,
+        matched: 5,
+        unmatched: 3,
+        pending: 2,
+    };
 
     #[test]
     fn an_account_that_does_not_close_is_a_gap() {

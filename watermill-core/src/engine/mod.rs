@@ -17,6 +17,7 @@ mod fill;
 mod held;
 mod keep;
 mod keyed;
+mod keyless;
 pub(crate) mod lane;
 mod late;
 mod leak;

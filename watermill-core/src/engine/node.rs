@@ -37,6 +37,8 @@ pub(crate) struct Counts {
     pub(crate) read: u64,
     /// Bad records left out.
     pub(crate) skipped: u64,
+    /// Of the bad ones, those that came when a join had gone on without them.
+    pub(crate) late: u64,
     /// Bad records put aside for good.
     pub(crate) dead_lettered: u64,
     /// Records that wait to be sorted back.
@@ -94,6 +96,8 @@ pub(crate) trait AnyNode: Send {
     fn place(&self, position: u64) -> RecordPlace;
     /// Where the record stood that is at this address in memory, if it is on the tape.
     fn place_of_address(&self, address: usize) -> Option<RecordPlace>;
+    /// The start of the text of the record that stood there, where that can be read again.
+    fn excerpt(&self, place: &RecordPlace) -> Option<String>;
     /// Where it stood, for messages.
     fn place_text(&self, position: u64) -> String;
     /// The memory held by the tape, in bytes.
@@ -168,6 +172,7 @@ pub(crate) fn make_node<R: StreamRecord>(parts: NodeParts) -> Option<Box<dyn Any
         fault: None,
         read: 0,
         skipped: 0,
+        late: 0,
         marked: false,
         paused: false,
     }))
@@ -188,6 +193,7 @@ pub(super) struct Node<R> {
     pub(super) fault: Option<RunError>,
     pub(super) read: u64,
     pub(super) skipped: u64,
+    pub(super) late: u64,
     pub(super) marked: bool,
     /// There is no more for this run.
     pub(super) paused: bool,
@@ -255,12 +261,13 @@ impl<R: StreamRecord> AnyNode for Node<R> {
 
     fn take_fault(&mut self) -> Option<RunError> {
         let mut fault = self.fault.take()?;
-        if let RunError::BadRecord(bad) = &mut fault
-            && bad.key.is_some()
-            && bad.excerpt.is_none()
-        {
-            // It was decoded, so its text is gone.
-            bad.excerpt = self.source.excerpt(&bad.place);
+        // It was decoded, so its text is gone.
+        match &mut fault {
+            RunError::BadRecord(bad) if bad.key.is_some() && bad.excerpt.is_none() => {
+                bad.excerpt = self.source.excerpt(&bad.place);
+            }
+            RunError::KeyPanicked { place, excerpt, .. } => *excerpt = self.source.excerpt(place),
+            _ => {}
         }
         Some(fault)
     }
@@ -306,6 +313,10 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         self.tape.find_address(address).map(|position| self.place(position))
     }
 
+    fn excerpt(&self, place: &RecordPlace) -> Option<String> {
+        self.source.excerpt(place)
+    }
+
     fn place_text(&self, position: u64) -> String {
         format!("`{}`, {}", self.stream, self.place(position))
     }
@@ -318,8 +329,8 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         let (dead_lettered, letters) = self.letters.counts();
         let letter_bytes = self.letters.bytes();
         let held = self.reorder.as_ref().map_or(0, Reorder::held);
-        let (read, skipped) = (self.read, self.skipped);
-        Counts { read, skipped, dead_lettered, held, letters, letter_bytes }
+        let (read, skipped, late) = (self.read, self.skipped, self.late);
+        Counts { read, skipped, late, dead_lettered, held, letters, letter_bytes }
     }
 
     fn take_letters(&mut self, position: &Position) -> Vec<DeadLetter> {

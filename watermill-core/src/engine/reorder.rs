@@ -11,13 +11,14 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::admit::{Flaw, panicked};
+use super::admit::{Flaw, Told, panicked};
 use super::bookmark::Bookmark;
 use super::keyed::catching;
+use super::keyless::Keyless;
 use super::node::Node;
 use super::read_log::ReadLog;
 use super::resume::Part;
-use crate::broker::{Batch, Fault, LastRecord, Places, Position};
+use crate::broker::{Batch, Fault, Places, Position};
 use crate::error::{RecordPlace, RunError};
 use crate::policy::OnBad;
 use crate::record::StreamRecord;
@@ -31,6 +32,8 @@ struct Waiting<R> {
     /// As the log calls it.
     serial: u64,
     bytes: u64,
+    /// In which roles it has no key.
+    keyless: Keyless,
 }
 
 /// What sorts a stream.
@@ -127,7 +130,15 @@ impl<R: StreamRecord> Node<R> {
                     } else {
                         let serial = reorder.log.add(offset, number);
                         let places = Arc::clone(&places);
-                        let item = Waiting { record, places, index: at, number, serial, bytes: each };
+                        let item = Waiting {
+                            record,
+                            places,
+                            index: at,
+                            number,
+                            serial,
+                            bytes: each,
+                            keyless: Keyless::default(),
+                        };
                         self.sort_one(reorder, item);
                     }
                 }
@@ -147,8 +158,9 @@ impl<R: StreamRecord> Node<R> {
             }
         }
         self.put_on_tape(reorder, tail);
-        if !reorder.log.has_ahead() && part != Part::Finished {
-            self.before = self.before.take().filter(|before| !before.is_past(&places));
+        let may_be_past = !reorder.log.has_ahead() && part != Part::Finished;
+        if may_be_past && self.before.as_ref().is_some_and(|before| before.is_past(&places)) {
+            self.pass_done();
         }
         if self.fault.is_none() {
             self.end_with(end);
@@ -173,11 +185,8 @@ impl<R: StreamRecord> Node<R> {
     /// An earlier run has finished this record; its keys may be what the next ones are compared with. Unfinished ones may stand before it, but
     /// no more than wait anyway: they waited when it was let in.
     fn passed_over(&mut self, record: &R, place: RecordPlace) {
-        let is_last = |last: &LastRecord| last.part == place.origin.part() && last.offset == place.offset;
-        if self.before.as_ref().is_some_and(|before| before.last().is_some_and(is_last))
-            && let Err((_, flaw)) = self.accept(std::slice::from_ref(record))
-        {
-            self.fault = Some(self.error(flaw, place, record));
+        if self.before.as_ref().is_some_and(|before| before.is_last(place.origin.part(), place.offset)) {
+            self.passed_last(record, place);
         }
     }
 
@@ -216,7 +225,7 @@ impl<R: StreamRecord> Node<R> {
         };
         let alone = std::slice::from_ref(record);
         let found = catching(|| {
-            if let Some((_, cause)) = check.first_bad(alone) {
+            if let Some((_, cause)) = check.first_bad(alone, &mut |_| ()) {
                 return Err(Flaw::Breaks { role, cause });
             }
             if check.compare(record, record).is_none() {
@@ -228,9 +237,9 @@ impl<R: StreamRecord> Node<R> {
         found.unwrap_or_else(|unwound| Err(panicked(unwound, alone).1))
     }
 
-    fn let_in(&mut self, reorder: &mut Reorder<R>, item: Waiting<R>) {
+    fn let_in(&mut self, reorder: &mut Reorder<R>, mut item: Waiting<R>) {
         let alone = std::slice::from_ref(&item.record);
-        match self.first_bad(alone).or_else(|| self.accept(alone).err()) {
+        match self.first_bad(alone, &mut item.keyless).or_else(|| self.accept(alone).err()) {
             Some((_, flaw)) => self.is_bad(reorder, item, flaw),
             None => {
                 reorder.log.finishes(item.serial, self.tape.end() + reorder.ready.len() as u64 + 1);
@@ -260,13 +269,18 @@ impl<R: StreamRecord> Node<R> {
             let places = first.places;
             let (mut records, mut indexes) = (vec![first.record], vec![first.index]);
             let (mut numbers, mut bytes) = (vec![first.number], first.bytes);
+            let mut keyless = first.keyless;
             while let Some(item) = ready.next_if(|item| Arc::ptr_eq(&item.places, &places)) {
+                for role in item.keyless.roles(0) {
+                    keyless.add(role, records.len());
+                }
                 records.push(item.record);
                 indexes.push(item.index);
                 numbers.push(item.number);
                 bytes += item.bytes;
             }
-            self.push(records, places.pick(&indexes), Some(numbers), bytes, tail.clone());
+            let told = Told { numbers: Some(numbers), keyless };
+            self.push(records, places.pick(&indexes), told, bytes, tail.clone());
         }
         self.tape.set_tail(tail);
     }

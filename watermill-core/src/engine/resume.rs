@@ -1,6 +1,6 @@
 //! Taking up a stream where an earlier run has left it: what that run has finished is passed over.
 
-use crate::broker::{Batch, LastRecord, Places, Position};
+use crate::broker::{Batch, Places, Position};
 use crate::error::RecordPlace;
 
 /// What is passed over at the beginning of a stream.
@@ -28,8 +28,8 @@ pub(super) enum Part {
 
 /// What became of a batch.
 pub(super) struct Passed<R> {
-    /// The last record that was let in, and its place, if it was in the batch.
-    pub(super) last: Option<(R, RecordPlace)>,
+    /// Those of the last records that were let in that were in the batch, and their places.
+    pub(super) lasts: Vec<(R, RecordPlace)>,
     /// What follows was not finished.
     pub(super) done: bool,
 }
@@ -43,9 +43,9 @@ impl Before {
         Some(Self { from: from.clone(), began_at_last: false, reached: false })
     }
 
-    /// The last record that was let in.
-    pub(super) fn last(&self) -> Option<&LastRecord> {
-        self.from.last.as_ref()
+    /// Whether this is one of the last records that were let in.
+    pub(super) fn is_last(&self, part: &str, offset: u64) -> bool {
+        self.from.lasts().any(|last| last.part == part && last.offset == offset)
     }
 
     /// What was finished of `part`, which is read next.
@@ -54,7 +54,7 @@ impl Before {
             self.reached = true;
             return Part::FinishedTo(self.from.next);
         }
-        self.began_at_last |= !self.reached && self.last().is_some_and(|last| last.part == part);
+        self.began_at_last |= !self.reached && self.from.lasts().any(|last| last.part == part);
         if self.reached || !self.began_at_last { Part::Beyond } else { Part::Finished }
     }
 
@@ -67,25 +67,27 @@ impl Before {
     pub(super) fn pass_over<R>(&mut self, batch: &mut Batch<R>) -> Passed<R> {
         let part = batch.places.part();
         let same = part == self.from.part;
-        let last = self.from.last.as_ref().filter(|last| last.part == part).map(|last| last.offset);
-        if !same && last.is_none() && !self.began_at_last {
-            return Passed { last: None, done: true };
+        let lasts: Vec<u64> =
+            self.from.lasts().filter(|last| last.part == part).map(|last| last.offset).collect();
+        if !same && lasts.is_empty() && !self.began_at_last {
+            return Passed { lasts: Vec::new(), done: true };
         }
-        self.began_at_last |= last.is_some();
+        self.began_at_last |= !lasts.is_empty();
         let over = |offset: u64| !same || offset < self.from.next;
         let records = (0..batch.records.len()).take_while(|index| over(batch.places.offset(*index))).count();
         let faults = batch.faults.iter().take_while(|fault| over(fault.error.place.offset)).count();
-        let at = last.and_then(|last| (0..records).find(|index| batch.places.offset(*index) == last));
         let done = same && batch.places.next >= self.from.next;
-        let place = at.map(|at| batch.places.place(at));
-        let mut passed = batch.records.drain(..records);
-        let last = at.and_then(|at| passed.nth(at)).zip(place);
-        drop(passed);
+        let places = &batch.places;
+        let passed = batch.records.drain(..records).enumerate();
+        let lasts = passed
+            .filter(|(index, _)| lasts.contains(&places.offset(*index)))
+            .map(|(index, last)| (last, places.place(index)))
+            .collect();
         batch.faults.drain(..faults);
         for fault in &mut batch.faults {
             fault.before -= records;
         }
         batch.places.skip(records, faults);
-        Passed { last, done }
+        Passed { lasts, done }
     }
 }

@@ -7,7 +7,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::admit::Told;
 use super::bookmark::{Bookmark, Last, Spot};
+use super::keyless::{Behind, Keyless, Known};
 use super::trace::{Kept, MOST_RUNS, Positions};
 use crate::broker::{InputEnd, LastRecord, Places, Position};
 
@@ -19,6 +21,7 @@ pub(crate) struct Segment<R> {
     places: Arc<Places>,
     /// The numbers of the records, where bad ones stand between them.
     numbers: Option<Vec<u64>>,
+    keyless: Keyless,
     bytes: u64,
 }
 
@@ -70,8 +73,10 @@ pub(crate) struct Tape<R> {
     ended: Option<InputEnd>,
     /// Where reading goes on behind all that was let in.
     tail: Arc<Position>,
-    /// The last record that is not on the tape any more.
-    behind: Option<Arc<LastRecord>>,
+    /// The last records that are not on the tape any more.
+    behind: Option<Arc<Behind>>,
+    /// The same, of batches that were let go of while some before them were not: what is behind this position.
+    gap: Option<(u64, Arc<Behind>)>,
     leaving: bool,
     /// What an open window holds of this stream beside the tape, in bytes, about.
     lent: u64,
@@ -80,9 +85,9 @@ pub(crate) struct Tape<R> {
 impl<R> Tape<R> {
     /// A tape that goes on at `from`.
     pub(crate) fn new(leaving: bool, from: Position) -> Self {
-        let behind = from.last.clone().map(Arc::new);
+        let behind = Behind::left(&from);
         let tail = Arc::new(from);
-        Self { segments: VecDeque::new(), end: 0, ended: None, tail, behind, leaving, lent: 0 }
+        Self { segments: VecDeque::new(), end: 0, ended: None, tail, behind, gap: None, leaving, lent: 0 }
     }
 
     /// Where reading goes on behind all that was let in.
@@ -107,14 +112,7 @@ impl<R> Tape<R> {
         self.ended = Some(end);
     }
 
-    pub(crate) fn push(
-        &mut self,
-        records: Vec<R>,
-        places: Places,
-        numbers: Option<Vec<u64>>,
-        bytes: u64,
-        tail: Position,
-    ) {
+    pub(super) fn push(&mut self, records: Vec<R>, places: Places, told: Told, bytes: u64, tail: Position) {
         self.tail = Arc::new(tail);
         if records.is_empty() {
             return;
@@ -127,7 +125,8 @@ impl<R> Tape<R> {
         } else {
             Records::Shared(Arc::new(records))
         };
-        self.segments.push_back(Segment { first, records, places: Arc::new(places), numbers, bytes });
+        let (places, Told { numbers, keyless }) = (Arc::new(places), told);
+        self.segments.push_back(Segment { first, records, places, numbers, keyless, bytes });
     }
 
     fn segment(&self, position: u64) -> Option<&Segment<R>> {
@@ -209,6 +208,15 @@ impl<R> Tape<R> {
 
     /// Lets go of the batches that end at or before `position`. Those that an open window holds on to are counted.
     pub(crate) fn release(&mut self, position: u64, window_open: bool) {
+        let goes = |segment: &&Segment<R>| segment.end() <= position;
+        let gap = self.gap.as_ref().map_or(0, |(end, _)| *end);
+        let last = self.segments.iter().take_while(goes).last().map_or(0, Segment::end);
+        let last = last.max(if gap <= position { gap } else { 0 });
+        if last == 0 {
+            return;
+        }
+        self.behind = self.behind_at(last);
+        self.gap.take_if(|(end, _)| *end <= position);
         while let Some(segment) = self.segments.pop_front_if(|segment| segment.end() <= position) {
             if window_open
                 && let Records::Shared(batch) = &segment.records
@@ -216,17 +224,19 @@ impl<R> Tape<R> {
             {
                 self.lent += segment.bytes + size_of_val(batch.as_slice()) as u64;
             }
-            if self.segments.front().is_none_or(|next| next.end() > position) {
-                let last = segment.spot((segment.end() - segment.first - 1) as usize);
-                self.behind = Some(Arc::new(last.last_record()));
-            }
         }
     }
 
     /// Lets go of the batches that lie between the two positions.
     pub(crate) fn release_between(&mut self, from: u64, to: u64) {
         if self.segments.len() > 1 {
-            self.segments.retain(|segment| segment.first < from || segment.end() > to);
+            let goes = |segment: &Segment<R>| segment.first >= from && segment.end() <= to;
+            if let Some(end) =
+                self.segments.iter().filter(|segment| goes(segment)).map(Segment::end).next_back()
+            {
+                self.gap = self.behind_at(end).map(|behind| (end, behind));
+                self.segments.retain(|segment| !goes(segment));
+            }
         }
     }
 
@@ -242,24 +252,65 @@ impl<R> Tape<R> {
 
     /// Where the record at `position` stands, to be remembered.
     pub(crate) fn bookmark(&self, position: u64) -> Bookmark {
-        let mut last = None;
-        let mut record = None;
-        for segment in &self.segments {
-            let Some(index) = position.checked_sub(segment.first) else { break };
-            let (index, count) = (index as usize, (segment.end() - segment.first) as usize);
-            if index < count {
-                record = Some(segment.spot(index));
-                last = index.checked_sub(1).map(|before| segment.spot(before)).or(last);
-                break;
+        let record = self.holding(position).map(|(segment, index)| segment.spot(index));
+        let last = match position.checked_sub(1).and_then(|before| self.holding(before)) {
+            Some((segment, index)) if segment.keyless.roles(index).next().is_none() => {
+                Some(Last::Read(segment.spot(index)))
             }
-            last = Some(segment.spot(count - 1));
-        }
-        let last = match last {
-            Some(spot) => Some(Last::Read(spot)),
-            None => self.behind.clone().map(Last::Behind),
+            _ => self.behind_at(position).map(Last::Behind),
         };
         let (ended, marked) = (self.ended.is_some(), self.ended == Some(InputEnd::Mark));
         Bookmark { record, last, tail: Arc::clone(&self.tail), ended, marked, sorted: None }
+    }
+
+    /// The batch that holds `position`, and the record's index in it.
+    fn holding(&self, position: u64) -> Option<(&Segment<R>, usize)> {
+        let segment = self.segment(position)?;
+        Some((segment, position.checked_sub(segment.first)? as usize))
+    }
+
+    /// The last records before `position`.
+    fn behind_at(&self, position: u64) -> Option<Arc<Behind>> {
+        match position.checked_sub(1).and_then(|before| self.holding(before)) {
+            Some((segment, index)) => {
+                let (last, lacks) = (segment.spot(index).last_record(), segment.keyless.roles(index));
+                let find = |role| self.last_in_role(role, position);
+                Some(Arc::new(Behind::new(order(position - 1), last, lacks.collect(), find)))
+            }
+            None => self.let_go_of(position).cloned(),
+        }
+    }
+
+    /// The last records before `position`, which is the first of a batch whose predecessor is not on the tape.
+    fn let_go_of(&self, position: u64) -> Option<&Arc<Behind>> {
+        let gap = self.gap.as_ref().filter(|(end, _)| *end <= position).map(|(_, behind)| behind);
+        gap.or(self.behind.as_ref())
+    }
+
+    fn last_in_role(&self, role: usize, position: u64) -> Vec<Known> {
+        let mut at = position;
+        while let Some((segment, index)) = at.checked_sub(1).and_then(|before| self.holding(before)) {
+            if let Some(found) = segment.keyless.last_before(role, index + 1) {
+                let (order, record) =
+                    (order(segment.first + found as u64), segment.spot(found).last_record());
+                return vec![Known { role: Some(role), order, record }];
+            }
+            at = segment.first;
+        }
+        self.let_go_of(at).map(|behind| behind.in_role(role)).unwrap_or_default()
+    }
+
+    /// One of the last records that an earlier run has let in was read again; it has no key in the roles `lacks`.
+    pub(super) fn read_again(&mut self, last: LastRecord, lacks: Vec<usize>) {
+        let behind = self.behind.take().unwrap_or_default();
+        self.behind = Some(Arc::new(behind.read_again(last, lacks)));
+    }
+
+    /// No more of them are.
+    pub(super) fn all_read_again(&mut self) {
+        if let Some(behind) = &mut self.behind {
+            Arc::make_mut(behind).all_read();
+        }
     }
 
     /// Where the record at `position` stood, with its index among the [`Places`] of its batch.
@@ -280,6 +331,11 @@ impl<R> Tape<R> {
             |segment: &Segment<R>| segment.bytes + (segment.end() - segment.first) * size_of::<R>() as u64;
         self.lent + self.segments.iter().map(of).sum::<u64>()
     }
+}
+
+/// Where a record of the tape stands among those of an earlier run, which stand before all of them.
+fn order(position: u64) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
 }
 
 fn is_batch<R>(kept: &Arc<dyn std::any::Any + Send + Sync>, batch: &Arc<Vec<R>>) -> bool {

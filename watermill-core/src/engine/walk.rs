@@ -34,6 +34,8 @@ pub(crate) struct WalkNode {
     pub(super) members_seen: Vec<u64>,
     /// Where the stream stood when the open window began: a restart begins there.
     pub(super) window_start: Option<Bookmark>,
+    /// The same, of the window that was closed last.
+    pub(super) call_start: Option<Bookmark>,
     /// The first position that a restart needs, when its batch is not held for it.
     pub(super) floor: Option<(u64, Bookmark)>,
     /// How many records were marked for the open window, whose call is not made yet.
@@ -57,6 +59,7 @@ impl WalkNode {
             members: Vec::new(),
             members_seen: Vec::new(),
             window_start: None,
+            call_start: None,
             floor: None,
             marked_before: 0,
             silence,
@@ -340,7 +343,7 @@ impl Walk {
         }
         loop {
             let position = self.next;
-            if position >= self.limits.masters {
+            if position >= self.limits.masters && self.done_with() >= self.limits.masters {
                 return Ok(Found::Enough);
             }
             if position >= self.nodes[0].node.end() {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
+use super::bookmark::Bookmark;
 use super::buffer::Held;
 use super::custom::Custom;
 use super::sliding::Sliding;
@@ -21,6 +22,8 @@ pub(super) struct WindowState {
     pub(super) index: u64,
     /// Where the first master of the window that was closed last stood.
     pub(super) call_place: Option<RecordPlace>,
+    /// The first master of the open window.
+    first: u64,
     /// The master that came in last.
     last: u64,
     arrivals: Option<Arrivals>,
@@ -48,7 +51,7 @@ impl WindowState {
             OpenWindow::Custom(emitter) => (Kind::Custom(Custom::new(emitter)), true),
         };
         let arrivals = by_arrival.then(Arrivals::default);
-        Self { kind, count: 0, index: 0, call_place: None, last: 0, arrivals, begun: false }
+        Self { kind, count: 0, index: 0, call_place: None, first: 0, last: 0, arrivals, begun: false }
     }
 
     /// It is `now`, and the masters before `end` have been read.
@@ -113,6 +116,17 @@ impl Walk {
         }
     }
 
+    /// How many masters are done with: not those that are in a window to come.
+    pub(super) fn done_with(&self) -> u64 {
+        if let Some(first) = self.buffer.first_wanted() {
+            return first.position;
+        }
+        match &self.window {
+            Some(window) if window.count > 0 => window.first,
+            _ => self.next,
+        }
+    }
+
     fn step_apart(&mut self, stage: &mut dyn Stage) -> Result<Step, RunError> {
         loop {
             let found = self.find_master()?;
@@ -133,6 +147,9 @@ impl Walk {
                     }
                     window.count += 1;
                     window.last = position;
+                    if window.count == 1 {
+                        window.first = position;
+                    }
                     let reason = rule.after(window.count);
                     if window.count == 1 {
                         self.hold_back();
@@ -196,14 +213,18 @@ impl Walk {
     fn close_window(&mut self, stage: &mut dyn Stage, reason: CloseReason) -> Step {
         self.finish_below(stage);
         stage.place_masters();
-        let place = self.nodes[0].window_start.take().and_then(|start| start.place());
+        let place = self.nodes[0].window_start.as_ref().and_then(Bookmark::place);
         if let Some(window) = &mut self.window {
             let (masters, last) = (window.count as u64, window.last);
+            if let Some(noted) = self.masters.as_mut().filter(|_| masters == 0) {
+                // Those of the call before it.
+                noted.clear();
+            }
             window.count = 0;
             self.trace_window(masters, place.as_ref(), last);
         }
         for node in &mut self.nodes {
-            node.window_start = None;
+            node.call_start = node.window_start.take();
             node.node.take_back();
             node.members_seen.clear();
         }

@@ -39,6 +39,8 @@ struct Lanes<'a> {
 /// A lane has ended.
 struct Over {
     lane: u32,
+    /// The same lane may have begun anew already.
+    ownership: Ownership,
     result: Box<Result<RunReport, Failed>>,
 }
 
@@ -77,7 +79,7 @@ impl<M: StreamRecord> Mill<M> {
                 }
                 Ok(Event::Next(None)) => more = false,
                 Ok(Event::Over(over)) => {
-                    lanes.open.retain(|(lane, _)| *lane != over.lane);
+                    lanes.open.retain(|(_, ownership)| !ownership.is_same(&over.ownership));
                     match lanes.over(over.lane, *over.result) {
                         Ok(None) => {}
                         Ok(Some(reason)) => {
@@ -224,7 +226,7 @@ impl Lanes<'_> {
     /// Has `run` walked on a thread of its own.
     fn start(&mut self, run: LaneRun, lane: u32, ownership: Ownership, span: Span) -> Result<(), RunError> {
         let runtime = Handle::current();
-        let mut teller = Teller { lane, send: Some(self.send.clone()) };
+        let mut teller = Teller { lane, ownership: ownership.clone(), send: Some(self.send.clone()) };
         let owned = ownership.clone();
         start_thread(&format!("watermill-{lane}"), move || {
             let result = lost_is_no_failure(runtime.block_on(run.run().instrument(span)), &owned);
@@ -273,6 +275,7 @@ impl Lanes<'_> {
 /// Tells that a lane is over, whatever happens to its thread.
 struct Teller {
     lane: u32,
+    ownership: Ownership,
     send: Option<UnboundedSender<Over>>,
 }
 
@@ -280,7 +283,8 @@ impl Teller {
     fn tell(&mut self, result: Result<RunReport, Failed>) {
         if let Some(send) = self.send.take() {
             // Nobody listens when the run was dropped.
-            let _ = send.send(Over { lane: self.lane, result: Box::new(result) });
+            let over = Over { lane: self.lane, ownership: self.ownership.clone(), result: Box::new(result) };
+            let _ = send.send(over);
         }
     }
 }

@@ -90,7 +90,7 @@ impl<M: StreamRecord> Mill<M> {
         self
     }
 
-    /// What is done with bad records of `R`. The default is to stop.
+    /// What is done with bad records of `R`. The default is to stop. Of no consequence where the mill does not read `R`.
     ///
     /// ```
     /// # extern crate watermill_core as watermill;

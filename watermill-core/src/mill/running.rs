@@ -21,6 +21,9 @@ impl<M: StreamRecord> Mill<M> {
     /// no commit passes a call that is not finished. Worth it for functions that take long: a call that is handed to another thread costs
     /// some microseconds more.
     ///
+    /// Sliding windows and those of an emitter share their masters, so that their calls are made one after the other: more than one worker is a
+    /// [`BuildError`](crate::BuildError) with them.
+    ///
     /// For functions given to [`Mill::new`]. A closure of [`Mill::per_lane`] belongs to one lane alone, and async functions have
     /// [`in_flight`](Mill::in_flight): both are a [`BuildError`](crate::BuildError) here.
     ///
@@ -228,7 +231,9 @@ impl<M: StreamRecord> Mill<M> {
         self
     }
 
-    /// Ends the run when so many masters are done with, those included that the joins did not keep.
+    /// Ends the run when so many masters are done with, those included that the joins did not keep. Each run counts from its own beginning.
+    ///
+    /// Masters of an open window are not done with: the run goes on until it closes, so that each run gets at least one window further.
     ///
     /// ```
     /// # extern crate watermill_core as watermill;

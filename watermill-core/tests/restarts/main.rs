@@ -5,6 +5,7 @@
 
 extern crate watermill_core as watermill;
 
+mod keyless;
 mod letters;
 mod random;
 mod reorder;

@@ -177,8 +177,8 @@ fn agree(random: &mut Random) {
         came.extend(test.results::<Seen>());
         model.go_on(now, matching, keep, and);
         assert_eq!(came, model.expected, "{matching:?} {keep:?} {and} after {id}");
-        let skipped = test.input::<B>().map_or(0, |input| input.skipped);
-        assert_eq!(skipped, model.late, "{matching:?} {keep:?} {and} after {id}");
+        let skipped = test.input::<B>().map_or((0, 0), |input| (input.skipped, input.late));
+        assert_eq!(skipped, (model.late, model.late), "{matching:?} {keep:?} {and} after {id}");
     }
 }
 

@@ -1,6 +1,9 @@
 //! The `server.properties` of each broker.
 
 use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::options::KafkaOptions;
 use super::security::{self, Certificates, Security};
@@ -41,10 +44,29 @@ impl Listener {
     }
 }
 
+/// An id that no other cluster has, as Kafka writes such: 16 bytes in the URL alphabet of base64, which are 22 characters of which the last has two bits.
+fn fresh_id() -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    static STARTED: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    let own = (u128::from(process::id()) << 32) | u128::from(STARTED.fetch_add(1, Ordering::Relaxed));
+    let mut bits = now ^ (own << 64);
+    // Kafka refuses ids that begin with a dash.
+    let mut id = String::from("w");
+    for _ in 0..20 {
+        id.push(char::from(ALPHABET[(bits % 64) as usize]));
+        bits /= 64;
+    }
+    id.push('Q');
+    id
+}
+
 /// A cluster before it is started: its ports and its directories.
 #[derive(Debug)]
 pub(super) struct Layout {
     options: KafkaOptions,
+    /// Its id. Servers that meet one of another cluster, at a port that changed hands, do not listen to it.
+    cluster: String,
     directory: PathBuf,
     listeners: Vec<Listener>,
     /// A port for each listener of each node.
@@ -61,11 +83,16 @@ impl Layout {
             certificates = Some(Certificates::get()?);
         }
         let ports = ports::free(listeners.len() * options.brokers)?;
-        Ok(Self { options: options.clone(), directory, listeners, ports, certificates })
+        let cluster = fresh_id();
+        Ok(Self { options: options.clone(), cluster, directory, listeners, ports, certificates })
     }
 
     pub(super) fn options(&self) -> &KafkaOptions {
         &self.options
+    }
+
+    pub(super) fn cluster(&self) -> &str {
+        &self.cluster
     }
 
     /// How the secured listeners are reached, if there are some.

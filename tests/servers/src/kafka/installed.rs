@@ -138,7 +138,7 @@ fn train(installed: &Installed, archive: &Path) -> Result<(), ServerError> {
     option.push(archive);
     let mut command = Command::new(words.first().cloned().unwrap_or_default());
     command.args([option, "-Xlog:disable".into()]).args(words.iter().skip(1));
-    command.arg("Training").arg(layout.address(0, Listener::Plain)).arg(&file).arg(super::CLUSTER);
+    command.arg("Training").arg(layout.address(0, Listener::Plain)).arg(&file).arg(layout.cluster());
     let trained = run(command, "a first start of Kafka");
     place::remove(&directory);
     trained.map(drop)

@@ -30,9 +30,6 @@ use crate::supervise::Supervised;
 use config::Layout;
 use installed::Installed;
 
-/// The id of each cluster, as it is written: 16 bytes. Ports keep clusters apart.
-const CLUSTER: &str = "d2F0ZXJtaWxsLXRlc3RzIQ";
-
 /// How long a broker may take until it answers. It takes two seconds on a machine that has nothing else to do.
 const START: Duration = Duration::from_secs(90);
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::config::{Layout, Listener};
 use super::installed::{Installed, Pace};
-use super::{CLUSTER, START, security};
+use super::{START, security};
 use crate::error::ServerError;
 use crate::place;
 use crate::supervise::{Launch, Supervised};
@@ -57,7 +57,7 @@ impl Node {
         let mut command = installed.java(&layout.options().heap, pace, "warn");
         command.push("Broker".into());
         command.push(file.into_os_string());
-        command.push(CLUSTER.into());
+        command.push(layout.cluster().into());
         if layout.options().secured {
             command.extend(["--add-scram".into(), security::scram().into()]);
         }

@@ -59,6 +59,7 @@ struct Stream {
     unmatched: Grown,
     skipped: Grown,
     dead_lettered: Grown,
+    late: Grown,
     pending: Gauge,
     /// Which of the two it is shows when the source is asked.
     lag: Option<Gauge>,
@@ -78,6 +79,7 @@ impl Stream {
             unmatched: grown("watermill_records_unmatched_total"),
             skipped: grown("watermill_records_skipped_total"),
             dead_lettered: grown("watermill_records_dead_lettered_total"),
+            late: grown("watermill_records_late_total"),
             pending: gauge!("watermill_records_pending", labels.clone()),
             lag: None,
             waiting: gauge!("watermill_waiting", labels.clone()),
@@ -95,6 +97,7 @@ impl Stream {
         self.unmatched.tell(account.unmatched);
         self.skipped.tell(account.skipped);
         self.dead_lettered.tell(account.dead_lettered);
+        self.late.tell(account.late);
         self.pending.set(account.pending as f64);
         self.waited.tell(self.time_waited.as_secs());
         let (name, left) = match lag {

@@ -417,6 +417,7 @@ impl LaneRun {
                     skipped: account.skipped,
                     dead_lettered: account.dead_lettered,
                     pending: account.pending,
+                    late: account.late,
                 }
             })
             .collect()

@@ -1,0 +1,27 @@
+//! The same as a mill.
+
+use watermill::prelude::*;
+
+use crate::records::{LATER, Location, NextLocation, Speed, speed};
+use crate::{Failure, Job};
+
+fn robot_speed(here: &Location, next: &Joined<Location, NextLocation>) -> Speed {
+    let there = &next[here][0];
+    speed((here.time, here.x, here.y), (there.time, there.x, there.y))
+}
+
+pub(crate) fn run(job: &Job, exactly_once: bool) -> Result<u64, Failure> {
+    let mut kafka = KafkaBroker::new(&job.servers, &job.application)
+        .read::<Location>(&job.from)
+        .read::<NextLocation>(&job.from)
+        .write::<Speed>(job.to.as_str())
+        .until_current_end();
+    if !exactly_once {
+        kafka = kafka.at_least_once();
+    }
+    let report = Mill::new(robot_speed)
+        .join(JoinWith::new(Location::fields().time + LATER, NextLocation::fields().time))
+        .commit_every(job.commit_every)
+        .run_blocking(kafka)?;
+    Ok(report.results)
+}
