@@ -224,6 +224,11 @@ pub enum EndReason {
         /// By its EndOfStream mark, not by having no more records.
         marked: bool,
     },
+    /// A stream has no more for this run, and the next run goes on from there: a broker was told to read only what is there.
+    CurrentEnd {
+        /// The one that was waited for.
+        stream: String,
+    },
     /// The function ended the stream.
     Function,
     /// The run was asked to stop.
@@ -257,7 +262,8 @@ impl EndReason {
             Self::EndedBefore => 1,
             Self::InputEnded { .. } => 2,
             Self::Function => 3,
-            _ => 4,
+            Self::CurrentEnd { .. } => 4,
+            _ => 5,
         }
     }
 }
@@ -267,6 +273,7 @@ impl fmt::Display for EndReason {
         match self {
             Self::InputEnded { stream, marked: true } => write!(f, "EndOfStream of {stream}"),
             Self::InputEnded { stream, marked: false } => write!(f, "end of {stream}"),
+            Self::CurrentEnd { stream } => write!(f, "the current end of {stream}"),
             Self::Function => f.write_str("ended by the function"),
             Self::Stopped => f.write_str("stopped"),
             Self::Signal => f.write_str("stopped by a signal"),

@@ -359,7 +359,9 @@ impl KafkaBroker {
         self
     }
 
-    /// Ends every stream where its partition ends when the run begins: for replays and batch jobs. No EndOfStream is written, and the next run goes on from there.
+    /// Reads only what is there when the run begins, and stops: for replays and batch jobs. The next run goes on as if this one had not stopped: what cannot be
+    /// decided yet, such as the matches of the last records or an open window, is left for it, and no EndOfStream is written. A stream that has its mark ends with
+    /// it as always; to take what is there for all there will ever be, use [`Mill::eos_after`](watermill_core::Mill::eos_after) instead.
     ///
     /// ```
     /// # use watermill_kafka::KafkaBroker;

@@ -51,6 +51,8 @@ pub(crate) struct LaneCommitter {
     pub(crate) walked: Option<Arc<Walked>>,
     pub(crate) producer: Arc<Mutex<LaneProducer>>,
     pub(crate) most_uncommitted: usize,
+    /// A lane that is let go of has no more for this run.
+    pub(crate) until_current_end: bool,
 }
 
 /// What a commit needs, on a thread where it may block.
@@ -66,8 +68,6 @@ pub(crate) struct Work {
     pub(crate) state: LaneState,
     /// The offsets of the last commit.
     pub(crate) recorded: Recorded,
-    /// Streams end where they did when the run began: more may come for the next run.
-    pub(crate) until_current_end: bool,
     pub(crate) producer: Arc<Mutex<LaneProducer>>,
     pub(crate) walked: Option<Arc<Walked>>,
     /// How long the servers may be gone.
@@ -75,32 +75,15 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Whether this end is only that of what there was when the run began.
-    fn goes_on_later(&self, checkpoint: &Checkpoint) -> bool {
-        let marked = checkpoint.positions.first().is_some_and(|master| master.marked);
-        self.until_current_end
-            && !marked
-            && checkpoint.positions.iter().any(|position| position.ended && !position.marked)
-    }
-
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), BrokerError> {
-        let mut checkpoint = checkpoint.clone();
-        let over = checkpoint.finished;
-        if over && self.goes_on_later(&checkpoint) {
-            checkpoint.finished = false;
-            checkpoint.ended_outputs.clone_from(&self.ended);
-            for position in &mut checkpoint.positions {
-                position.ended = false;
-            }
-        }
         let shared = Arc::clone(&self.producer);
         let mut producer = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        self.put_marks(&checkpoint, &mut producer);
+        self.put_marks(checkpoint, &mut producer);
         self.state.commit += 1;
         self.state.finished = checkpoint.finished;
         self.state.window.clone_from(&checkpoint.window);
         self.state.ended_outputs.clone_from(&checkpoint.ended_outputs);
-        let offsets = self.layout.offsets(&checkpoint, self.state.clone())?;
+        let offsets = self.layout.offsets(checkpoint, self.state.clone())?;
         match self.delivery {
             Delivery::Transaction => self.in_transaction(&mut producer, &offsets)?,
             Delivery::Offsets | Delivery::Elsewhere => {
@@ -111,8 +94,10 @@ impl Work {
             }
         }
         self.recorded = Recorded::of(&offsets);
-        self.ended = checkpoint.ended_outputs;
-        if over && let Some(walked) = &self.walked {
+        self.ended.clone_from(&checkpoint.ended_outputs);
+        if checkpoint.finished
+            && let Some(walked) = &self.walked
+        {
             walked.done();
         }
         Ok(())
@@ -211,6 +196,10 @@ impl Committer for LaneCommitter {
     fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
             self.producer.lock().unwrap_or_else(PoisonError::into_inner).outbox.clear();
+            if let (Some(walked), true) = (&self.walked, self.until_current_end) {
+                // There is no more for this run; where it has failed instead, nobody asks any more.
+                walked.done();
+            }
             self.walked = None;
             Ok(())
         })

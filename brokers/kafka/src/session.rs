@@ -197,14 +197,14 @@ impl KafkaSession {
                 lanes: plan.lanes,
                 state: LaneState { mill: plan.mill, ..state },
                 recorded,
-                until_current_end: plan.options.until_current_end,
                 retry_for: plan.options.retry_for,
                 producer: Arc::clone(&producer),
                 walked: walked.clone(),
             })
         });
         let most_uncommitted = plan.options.most_uncommitted;
-        let committer = LaneCommitter { work, walked, producer, most_uncommitted };
+        let until_current_end = plan.options.until_current_end;
+        let committer = LaneCommitter { work, walked, producer, most_uncommitted, until_current_end };
         Ok(LaneOutputs { sinks, committer: Box::new(committer), resume })
     }
 
@@ -264,7 +264,7 @@ impl KafkaSession {
             let ended = if marked {
                 Some(InputEnd::Mark)
             } else {
-                stop.filter(|stop| next >= *stop).map(|_| InputEnd::Exhausted)
+                stop.filter(|stop| next >= *stop).map(|_| InputEnd::Paused)
             };
             let fetched = if ended.is_some() {
                 None
@@ -279,6 +279,7 @@ impl KafkaSession {
                 partition,
                 keep_raw: planned.keep_raw,
                 next,
+                seen_before: position.as_ref().map_or(next, |position| position.next),
                 stop,
                 passed: passed.unwrap_or_default(),
                 retry_for: plan.options.retry_for,

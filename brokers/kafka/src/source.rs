@@ -39,6 +39,8 @@ pub(crate) struct SourceSettings {
     pub(crate) keep_raw: bool,
     /// Where reading begins.
     pub(crate) next: u64,
+    /// What stands before it was read by an earlier run, and is read again to be compared with.
+    pub(crate) seen_before: u64,
     /// Where the stream ends, if it does not go on for ever.
     pub(crate) stop: Option<u64>,
     pub(crate) passed: Passed,
@@ -110,7 +112,7 @@ impl<R: StreamRecord> KafkaSource<R> {
             read: 0,
         };
         let Some(fetched) = self.fetched.take() else {
-            filling.end = Some(self.settings.ended.unwrap_or(InputEnd::Exhausted));
+            filling.end = Some(self.settings.ended.unwrap_or(InputEnd::Paused));
             return Ok(filling);
         };
         let mut result = Ok(());
@@ -136,7 +138,7 @@ impl<R: StreamRecord> KafkaSource<R> {
                         self.at_end = true;
                         // All that there was when the run began has been delivered; what came since does not matter.
                         if self.settings.stop.is_some() {
-                            filling.end = Some(InputEnd::Exhausted);
+                            filling.end = Some(InputEnd::Paused);
                         } else if let Some(topic) = &self.settings.topic_end {
                             topic.wait(&fetched.more);
                         }
@@ -163,7 +165,7 @@ impl<R: StreamRecord> KafkaSource<R> {
     fn message(&mut self, message: &Native<'_>, filling: &mut Filling<R>) {
         let offset = message.offset();
         if self.settings.stop.is_some_and(|stop| offset >= stop) {
-            filling.end = Some(InputEnd::Exhausted);
+            filling.end = Some(InputEnd::Paused);
             return;
         }
         if self.topic_has_ended(offset) {
@@ -176,7 +178,7 @@ impl<R: StreamRecord> KafkaSource<R> {
         // Without a value it says that its key was deleted: no record.
         let Some(value) = message.value() else { return };
         if let Some((lane, lanes)) = marks::of_lane(value) {
-            if self.settings.passed.pass(lane, lanes, offset) {
+            if offset >= self.settings.seen_before && self.settings.passed.pass(lane, lanes, offset) {
                 filling.end = Some(InputEnd::Mark);
             }
             return;
@@ -200,6 +202,8 @@ impl<R: StreamRecord> KafkaSource<R> {
                 }
             }
             Ok(Decoded::Nothing) => {}
+            // A mark before it is one that was gone on behind.
+            Ok(Decoded::EndOfStream) if offset < self.settings.seen_before => {}
             Ok(Decoded::EndOfStream) => filling.end = Some(InputEnd::Mark),
             Err(cause) => filling.faults.push(self.fault(offset, value, filling.records.len(), cause)),
         }

@@ -96,9 +96,12 @@ impl TopicEnds {
             looker,
             partitions: plan.partitions.clone(),
             nodes: plan.inputs.iter().map(|input| (input.input.topic.clone(), input.node)).collect(),
-            continues: plan.options.continue_after_eos,
+            begun: BTreeMap::new(),
             topics: BTreeMap::new(),
         };
+        if plan.options.continue_after_eos {
+            watch.begin(plan)?;
+        }
         let thread = std::thread::Builder::new()
             .name("watermill-ends".to_owned())
             .spawn(move || watch.watch())
@@ -135,16 +138,14 @@ struct Watch {
     partitions: BTreeMap<String, i32>,
     /// Which nodes of the mill read which topic.
     nodes: Vec<(String, usize)>,
-    /// Marks that were passed before this run are of no interest.
-    continues: bool,
+    /// For each topic and partition, where the group stood when this run began, if it goes on behind the marks before.
+    begun: BTreeMap<String, Vec<u64>>,
     topics: BTreeMap<String, Topic>,
 }
 
 /// What is known of a topic.
 #[derive(Default)]
 struct Topic {
-    /// For each partition, where the group stood when this run began.
-    begun: Vec<u64>,
     tails: Vec<Tail>,
     /// Since when a mark is known.
     marked: Option<Instant>,
@@ -158,6 +159,16 @@ struct Tail {
     /// Behind its last record.
     behind: u64,
     is_mark: bool,
+}
+
+/// What the group has committed of a partition.
+#[derive(Debug, Clone, Copy, Default)]
+struct Committed {
+    offset: u64,
+    /// A lane has passed a mark in it, in this run or before.
+    marked: bool,
+    /// The lane has come to its end.
+    finished: bool,
 }
 
 impl Watch {
@@ -187,13 +198,7 @@ impl Watch {
 
     fn look(&mut self, name: &str, sources: &[Arc<TopicEnd>]) -> Result<(), BrokerError> {
         let partitions = self.partitions.get(name).copied().unwrap_or(0);
-        let mut topic = match self.topics.remove(name) {
-            Some(topic) => topic,
-            None => {
-                let begun = if self.continues { self.committed(name, partitions)?.0 } else { Vec::new() };
-                Topic { begun, ..Topic::default() }
-            }
-        };
+        let mut topic = self.topics.remove(name).unwrap_or_default();
         let result = self.look_at(name, partitions, &mut topic, sources);
         self.topics.insert(name.to_owned(), topic);
         result
@@ -215,40 +220,62 @@ impl Watch {
             }
             tracing::info!(target: "watermill", topic = name, "a mark in one of its partitions has ended it");
         } else if topic.marked.is_none() {
-            let begun = |partition: usize| topic.begun.get(partition).copied().unwrap_or(0);
-            let seen =
-                topic.tails.iter().enumerate().any(|(at, tail)| tail.is_mark && tail.behind > begun(at));
-            if seen || (!self.continues && self.committed(name, partitions)?.1) {
+            let tails = topic.tails.iter().enumerate();
+            let seen = tails.clone().any(|(at, tail)| tail.is_mark && tail.behind > self.begun(name, at));
+            if seen || self.committed(name, partitions)?.iter().any(|lane| lane.marked) {
                 topic.marked = Some(Instant::now());
             }
         }
         Ok(())
     }
 
-    /// Where the group stands in each partition, and whether some lane has passed a mark there.
-    fn committed(&self, name: &str, partitions: i32) -> Result<(Vec<u64>, bool), BrokerError> {
+    /// Where a partition begins, as far as marks matter.
+    fn begun(&self, name: &str, partition: usize) -> u64 {
+        self.begun.get(name).and_then(|all| all.get(partition)).copied().unwrap_or(0)
+    }
+
+    /// Marks that were passed before this run are of no interest, if all lanes had come to an end. If not, those that have not are still to end.
+    fn begin(&mut self, plan: &RunPlan) -> Result<(), BrokerError> {
+        let mut finished = false;
+        for (name, partitions) in &self.partitions {
+            if !self.nodes.iter().any(|(topic, _)| topic == name) {
+                continue;
+            }
+            let lanes = self.committed(name, *partitions)?;
+            finished |= plan.anchor.as_ref() == Some(name) && lanes.iter().all(|lane| lane.finished);
+            self.begun.insert(name.clone(), lanes.iter().map(|lane| lane.offset).collect());
+        }
+        if !finished {
+            self.begun.clear();
+        }
+        Ok(())
+    }
+
+    /// What was committed of each partition.
+    fn committed(&self, name: &str, partitions: i32) -> Result<Vec<Committed>, BrokerError> {
         let mut list = TopicPartitionList::new();
         for partition in 0..partitions {
             list.add_partition(name, partition);
         }
         let asked = |cause| client_failure("look up", format_args!("the offsets of topic `{name}`"), cause);
         let found = self.looker.consumer.committed_offsets(list, ANSWER_WITHIN).map_err(asked)?;
-        let mut all = vec![0; partitions.unsigned_abs() as usize];
-        let mut marked = false;
+        let mut all = vec![Committed::default(); partitions.unsigned_abs() as usize];
         for element in found.elements() {
             let Offset::Offset(offset) = element.offset() else { continue };
             let offset = offset.max(0).cast_unsigned();
-            if let Some(place) = all.get_mut(element.partition().unsigned_abs() as usize) {
-                *place = offset;
-            }
-            let metadata = OffsetMetadata::read(element.metadata(), offset);
+            let at = element.partition().unsigned_abs() as usize;
+            let metadata = OffsetMetadata::read(element.metadata(), offset).unwrap_or_default();
             // What other brokers read stands there, too.
             let reads = |node: usize| self.nodes.iter().any(|(topic, own)| topic == name && *own == node);
-            marked |= metadata.is_some_and(|metadata| {
-                metadata.nodes.iter().any(|node| node.position.marked && reads(node.node))
+            let marked = metadata.nodes.iter().any(|node| {
+                node.position.marked && reads(node.node) && node.position.next > self.begun(name, at)
             });
+            let finished = metadata.lane.is_some_and(|lane| lane.finished);
+            if let Some(place) = all.get_mut(at) {
+                *place = Committed { offset, marked, finished };
+            }
         }
-        Ok((all, marked))
+        Ok(all)
     }
 
     /// Looks anew at partitions whose end has moved.

@@ -66,6 +66,9 @@ pub enum InputEnd {
     Mark,
     /// There is no more: the end of the file.
     Exhausted,
+    /// There is no more for this run, and more may come for the next one. What cannot be decided without it is left for that: the run stops as soon as the
+    /// walk waits for this stream, and nothing of it counts as ended. Only the table of a [lookup](crate::JoinWith::lookup) is whole with what there is.
+    Paused,
 }
 
 /// A record that could not be decoded, at its place among the others of its batch.

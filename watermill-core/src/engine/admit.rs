@@ -73,7 +73,9 @@ impl<R: StreamRecord> Node<R> {
     }
 
     pub(super) fn end_with(&mut self, end: Option<InputEnd>) {
-        if let Some(end) = end {
+        if end == Some(InputEnd::Paused) {
+            self.paused = true;
+        } else if let Some(end) = end {
             self.marked = end == InputEnd::Mark;
             self.tape.set_ended(end);
         }

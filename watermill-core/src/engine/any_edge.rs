@@ -49,6 +49,8 @@ pub(crate) trait AnyEdge: Send {
     fn right_text(&self, right: &dyn Any, position: u64) -> (String, String);
     /// The matches of later left records never start lower than those of this one.
     fn in_order(&self) -> bool;
+    /// The right stream is a table, which is loaded whole.
+    fn is_lookup(&self) -> bool;
     /// Nothing that was taken in can match a later left record.
     fn holds_nothing(&self, right_end: u64) -> bool;
     /// Points `slot`, a `Joined<L, R>`, at the matches of its sole left record.

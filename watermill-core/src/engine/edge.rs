@@ -406,6 +406,10 @@ where
         matches!(self.intake.kept, Kept::InOrder(_)) && !matches!(self.matching, Matching::Lookup)
     }
 
+    fn is_lookup(&self) -> bool {
+        matches!(self.matching, Matching::Lookup)
+    }
+
     fn holds_nothing(&self, right_end: u64) -> bool {
         if let Matching::Lookup = self.matching {
             return self.sorted.as_ref().is_some_and(Vec::is_empty);

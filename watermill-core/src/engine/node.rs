@@ -66,6 +66,8 @@ pub(crate) trait AnyNode: Send {
     fn ended(&self) -> bool;
     /// The stream ended with its mark.
     fn marked(&self) -> bool;
+    /// The stream has no more for this run, though it has not ended.
+    fn paused(&self) -> bool;
     /// How many records came, those that wait to be sorted back included: it changes with every record.
     fn heard(&self) -> u64;
     /// Lets in what waits to be sorted back; says whether there was something.
@@ -172,6 +174,7 @@ pub(crate) fn make_node<R: StreamRecord>(parts: NodeParts) -> Option<Box<dyn Any
         skipped: 0,
         late: 0,
         marked: false,
+        paused: false,
     }))
 }
 
@@ -192,6 +195,8 @@ pub(super) struct Node<R> {
     pub(super) skipped: u64,
     pub(super) late: u64,
     pub(super) marked: bool,
+    /// There is no more for this run.
+    pub(super) paused: bool,
 }
 
 impl<R: StreamRecord> AnyNode for Node<R> {
@@ -209,6 +214,10 @@ impl<R: StreamRecord> AnyNode for Node<R> {
 
     fn marked(&self) -> bool {
         self.marked
+    }
+
+    fn paused(&self) -> bool {
+        self.paused
     }
 
     fn heard(&self) -> u64 {

@@ -156,6 +156,8 @@ pub(crate) enum WalkEnd {
     MasterEnded,
     /// This stream has ended, and nothing more can match.
     RightEnded(usize),
+    /// This stream has no more for this run, and would be needed.
+    Paused(usize),
     /// As many masters are done with as were asked for; there may be more.
     Enough,
 }
@@ -500,7 +502,24 @@ impl Walk {
         {
             return Err(fault);
         }
+        if self.nodes[node].node.paused() {
+            return Ok(Step::Done(WalkEnd::Paused(node)));
+        }
         Ok(Step::Need(node))
+    }
+
+    /// A batch of the stream at `node` was read. A table is whole with what there is, and so is all that is joined to it.
+    pub(super) fn loaded(&mut self, node: usize) {
+        if self.nodes[node].node.paused() && !self.nodes[node].node.ended() && self.is_of_table(node) {
+            self.nodes[node].node.end_here();
+        }
+    }
+
+    fn is_of_table(&self, node: usize) -> bool {
+        self.nodes[node].parent.is_some_and(|edge| {
+            let edge = &self.edges[edge];
+            edge.edge.is_lookup() || self.is_of_table(edge.left)
+        })
     }
 
     /// The key of the master that is being joined, for messages.

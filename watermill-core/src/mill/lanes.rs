@@ -241,7 +241,8 @@ impl Lanes<'_> {
         self.steering.lane_over(lane, result.is_ok());
         match result {
             Ok(done) => {
-                let ends = !done.end.is_final() && done.end != EndReason::Revoked;
+                let alone = matches!(done.end, EndReason::Revoked | EndReason::CurrentEnd { .. });
+                let ends = !done.end.is_final() && !alone;
                 let reason = ends.then(|| done.end.clone());
                 add(self.report, done);
                 Ok(reason)

@@ -6,4 +6,9 @@
 mod common;
 
 mod joins;
+mod letters;
 mod oracle;
+mod placement;
+mod start_stop;
+mod tools;
+mod topic_eos;

@@ -174,6 +174,9 @@ impl LaneRun {
             WalkEnd::MasterEnded => 0,
             WalkEnd::RightEnded(node) => node,
             WalkEnd::Enough => return EndReason::Records,
+            WalkEnd::Paused(node) => {
+                return EndReason::CurrentEnd { stream: self.walk.nodes[node].stream.clone() };
+            }
         };
         let node = &self.walk.nodes[node];
         EndReason::InputEnded { stream: node.stream.clone(), marked: node.node.marked() }

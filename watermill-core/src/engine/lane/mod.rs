@@ -321,6 +321,7 @@ impl LaneRun {
     fn loaded(&mut self, node: usize, loaded: Loaded) -> Result<(), RunError> {
         self.tally.progress += loaded.progress;
         self.since.read = true;
+        self.walk.loaded(node);
         if loaded.records > 0 {
             self.waits(false);
         }

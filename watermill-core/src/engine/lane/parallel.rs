@@ -394,7 +394,10 @@ impl LaneRun {
 
 /// A run that ends so waits for all calls that it has made.
 fn is_patient(reason: &EndReason) -> bool {
-    matches!(reason, EndReason::InputEnded { .. } | EndReason::Records | EndReason::Commits)
+    matches!(
+        reason,
+        EndReason::InputEnded { .. } | EndReason::CurrentEnd { .. } | EndReason::Records | EndReason::Commits
+    )
 }
 
 /// What the run comes to when it is to end with `reason`, and `front` is the first call that is not done with; `None` while it
