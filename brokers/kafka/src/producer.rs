@@ -18,6 +18,7 @@
 //!
 //! All calls here block, for a bounded time; they are made on threads where that is allowed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -29,6 +30,7 @@ use crate::context::{Context, Health};
 use crate::failure::{Told, client_failure, failure};
 use crate::fault::fault_point;
 use crate::group::{Group, Stands};
+use crate::offsets_caller::OffsetsCaller;
 use crate::outbox::Outbox;
 
 /// How long a call may take before it is made again.
@@ -55,7 +57,9 @@ pub(crate) struct LaneProducer {
     lane: u32,
     transactional: bool,
     retry_for: Duration,
-    producer: Option<BaseProducer<Context>>,
+    producer: Option<Arc<BaseProducer<Context>>>,
+    /// Made with the first transaction.
+    offsets_caller: Option<OffsetsCaller>,
     health: Health,
     /// Another producer of the same id has begun after this one.
     fenced: bool,
@@ -92,7 +96,18 @@ impl LaneProducer {
         health: &Health,
     ) -> Self {
         let (producer, health, outbox) = (None, health.sibling(), Outbox::default());
-        Self { config, topics, lane, transactional, retry_for, producer, health, fenced: false, outbox }
+        Self {
+            config,
+            topics,
+            lane,
+            transactional,
+            retry_for,
+            producer,
+            offsets_caller: None,
+            health,
+            fenced: false,
+            outbox,
+        }
     }
 
     /// Whether another producer of this lane has begun after this one: what it does, this one can do no more.
@@ -133,7 +148,7 @@ impl LaneProducer {
                 std::thread::sleep(PAUSE);
             }
         }
-        self.producer = Some(producer);
+        self.producer = Some(Arc::new(producer));
         fault_point!("fenced");
         Ok(())
     }
@@ -259,12 +274,33 @@ impl LaneProducer {
             }
         }
         // Anew for every transaction: it says which generation of the group this is.
-        let Some(group) = commit.group.metadata() else {
+        let Some(group) = commit.group.metadata().map(Arc::new) else {
             abort(producer, until)?;
             return Err(Failed::Aborted(KafkaError::Canceled));
         };
-        again(until, || producer.send_offsets_to_transaction(commit.offsets, &group, call(until)))
-            .map_err(|error| classed(producer, error, until, false))?;
+        let caller = match &self.offsets_caller {
+            Some(caller) => caller,
+            None => {
+                let started = OffsetsCaller::start(self.lane).map_err(|cause| {
+                    Failed::Refused(failure("commit", format!("lane {}", self.lane), cause))
+                })?;
+                self.offsets_caller.insert(started)
+            }
+        };
+        loop {
+            match caller.send(producer, commit.offsets, group.clone()) {
+                Some(Ok(())) => break,
+                Some(Err(error)) if is_retriable(&error) && Instant::now() < until => {
+                    std::thread::sleep(PAUSE);
+                }
+                Some(Err(error)) => return Err(classed(producer, error, until, false)),
+                None => {
+                    self.offsets_caller = None;
+                    let error = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
+                    return Err(Failed::Fatal { error, fenced: false });
+                }
+            }
+        }
         fault_point!("offsets-sent");
         let committed = again(until, || {
             fault_point!("commit");
