@@ -30,6 +30,8 @@ struct State {
     looked: Option<Instant>,
     /// What was told last, whether or not it matters.
     last: Option<String>,
+    /// Which kind of error that was.
+    code: Option<RDKafkaErrorCode>,
     /// What cannot get better by itself.
     fatal: Option<String>,
 }
@@ -89,6 +91,11 @@ impl Health {
         self.with(|state| state.fatal.clone().or_else(|| state.last.clone()))
     }
 
+    /// Which kind of error was told last.
+    pub(crate) fn code(&self) -> Option<RDKafkaErrorCode> {
+        self.with(|state| state.code)
+    }
+
     /// What cannot get better by itself.
     pub(crate) fn fatal(&self) -> Option<String> {
         self.with(|state| state.fatal.clone())
@@ -108,6 +115,7 @@ impl Health {
             let says_less = down || reason == error.to_string();
             if !says_less || state.last.is_none() {
                 state.last = Some(reason.to_owned());
+                state.code = code;
             }
             if fatal {
                 state.fatal = Some(reason.to_owned());

@@ -20,12 +20,23 @@ pub(crate) fn failure(action: &str, location: impl fmt::Display, cause: impl Int
 
 /// An error of the client, with what to do where its code tells.
 pub(crate) fn client_failure(action: &str, location: impl fmt::Display, cause: KafkaError) -> BrokerError {
-    let hint = cause.rdkafka_error_code().map_or("", hint);
+    let hint = match &cause {
+        KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => hint_of_build(&cause.to_string()),
+        _ => cause.rdkafka_error_code().map_or("", hint),
+    };
     failure(action, format_args!("{location}{hint}"), cause)
 }
 
+/// What to do where librdkafka was built without what is asked for.
+fn hint_of_build(text: &str) -> &'static str {
+    if text.contains("OpenSSL") || text.contains("SCRAM") {
+        return " (TLS and SCRAM need the feature `kafka-tls` or `kafka-tls-vendored`)";
+    }
+    ""
+}
+
 /// What to do about an error.
-fn hint(code: RDKafkaErrorCode) -> &'static str {
+pub(crate) fn hint(code: RDKafkaErrorCode) -> &'static str {
     use RDKafkaErrorCode as Code;
     match code {
         Code::Resolve => " (check the name of the server)",
@@ -33,7 +44,7 @@ fn hint(code: RDKafkaErrorCode) -> &'static str {
             " (check that the servers are up and can be reached, and whether they want TLS)"
         }
         Code::Authentication | Code::SaslAuthenticationFailed => " (check user and password)",
-        Code::SSL => " (check the certificates)",
+        Code::SSL => " (check the certificates, of which `KafkaBroker::tls` says which are trusted)",
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed

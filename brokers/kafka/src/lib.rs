@@ -38,6 +38,8 @@ mod sink;
 mod source;
 mod topic_ends;
 mod topics;
+#[cfg(test)]
+mod transaction_errors;
 
 pub use broker::KafkaBroker;
 #[cfg(feature = "fault-points")]

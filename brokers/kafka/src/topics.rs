@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use watermill_core::error::{BoxError, BrokerError};
 
 use crate::context::{Context, Health};
-use crate::failure::{Told, client_failure, failure};
+use crate::failure::{Told, client_failure, failure, hint};
 use crate::options::{Options, Start};
 
 /// How long a question may take.
@@ -251,10 +251,12 @@ impl Looker {
 
 /// Why the servers cannot be reached: what the client was told last says more than that time was up.
 fn unreached(servers: &str, cause: KafkaError, health: &Health) -> BrokerError {
-    let error = client_failure("reach", format_args!("`{servers}`"), cause);
     match health.last() {
-        Some(reason) => BrokerError { cause: Told(reason).into(), ..error },
-        None => error,
+        Some(reason) => {
+            let code = health.code().or(cause.rdkafka_error_code());
+            failure("reach", format_args!("`{servers}`{}", code.map_or("", hint)), Told(reason))
+        }
+        None => client_failure("reach", format_args!("`{servers}`"), cause),
     }
 }
 

@@ -5,8 +5,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod conformance;
+mod errors;
 mod joins;
 mod letters;
+mod operations;
 mod oracle;
 mod placement;
 mod start_stop;

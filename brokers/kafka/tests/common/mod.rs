@@ -139,8 +139,45 @@ pub fn broker(kafka: &Kafka, application: &str, from: &str, to: &str) -> KafkaBr
     KafkaBroker::new(kafka.bootstrap(), application).read::<Here>(from).read::<Next>(from).write::<Speed>(to)
 }
 
-/// Tells what happens, where `RUST_LOG` asks for it.
+/// Keeps what is told, for [`logs`], and tells it where `RUST_LOG` asks for it.
 pub fn logged() {
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let from_environment = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = tracing_subscriber::EnvFilter::new(format!("{from_environment},watermill=debug"));
+    let writer = || Told { echo: std::env::var_os("RUST_LOG").is_some(), text: Vec::new() };
+    let _ = tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(writer).try_init();
+}
+
+static TOLD: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+
+/// Whether a line was told that has all of these in it.
+pub fn logs(contents: &[&str]) -> bool {
+    let told = TOLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    told.iter().any(|line| contents.iter().all(|content| line.contains(content)))
+}
+
+/// One line.
+struct Told {
+    echo: bool,
+    text: Vec<u8>,
+}
+
+impl std::io::Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let line = String::from_utf8_lossy(&self.text).into_owned();
+        if self.echo {
+            eprint!("{line}");
+        }
+        TOLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(line);
+    }
 }
