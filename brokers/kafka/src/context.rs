@@ -26,6 +26,8 @@ pub(crate) struct Health {
 struct State {
     /// Since when no server can be reached.
     down_since: Option<Instant>,
+    /// When one could be reached again.
+    back_since: Option<Instant>,
     /// When somebody looked last whether one can be reached again.
     looked: Option<Instant>,
     /// What was told last, whether or not it matters.
@@ -35,6 +37,10 @@ struct State {
     /// What cannot get better by itself.
     fatal: Option<String>,
 }
+
+/// Clients find a server that is back one after the other. In this time after the first of them has, what the others tell is old news; if the server has
+/// gone again, they go on telling it.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// While no server can be reached, it is tried this often whether one can be again.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -53,7 +59,11 @@ impl Health {
     pub(crate) fn well(&self) {
         let was_down = self.with(|state| {
             state.last = None;
-            state.down_since.take()
+            let was_down = state.down_since.take();
+            if was_down.is_some() {
+                state.back_since = Some(Instant::now());
+            }
+            was_down
         });
         if let Some(since) = was_down {
             tracing::info!(target: "watermill", seconds = since.elapsed().as_secs_f64(), "Kafka can be reached again");
@@ -79,6 +89,15 @@ impl Health {
     /// How long no server could be reached.
     pub(crate) fn down_for(&self) -> Option<Duration> {
         self.with(|state| state.down_since.map(|since| since.elapsed()))
+    }
+
+    /// Why nothing goes on any more: what cannot get better by itself, or that no server could be reached for longer than `patience`.
+    pub(crate) fn hopeless(&self, patience: Duration) -> Option<String> {
+        let down = self.down_for().filter(|time| *time >= patience);
+        self.fatal().or_else(|| {
+            let why = || self.last().unwrap_or_else(|| "no server answers".to_owned());
+            down.map(|time| format!("no server could be reached for {} s ({})", time.as_secs(), why()))
+        })
     }
 
     /// When to give up what begins now: `patience` from now, or from when the servers went.
@@ -120,7 +139,8 @@ impl Health {
             if fatal {
                 state.fatal = Some(reason.to_owned());
             }
-            if down && state.down_since.is_none() {
+            let settled = state.back_since.is_none_or(|since| since.elapsed() >= SETTLE);
+            if down && settled && state.down_since.is_none() {
                 state.down_since = Some(Instant::now());
                 return true;
             }

@@ -124,7 +124,8 @@ impl LaneProducer {
 
     fn failed(&self, action: &str, cause: KafkaError) -> BrokerError {
         let error = client_failure(action, self.place(), cause);
-        match self.health.fatal() {
+        // That nobody answers says more than which call was not answered.
+        match self.health.hopeless(Duration::ZERO) {
             Some(reason) => BrokerError { cause: Told(reason).into(), ..error },
             None => error,
         }

@@ -46,7 +46,7 @@ fn the_leader_of_a_partition_is_killed() {
             kafka.node_of_id(leader).unwrap().kill().unwrap();
             kills.push((partition, leader, SystemTime::now()));
             // Others take over after four seconds.
-            thread::sleep(Duration::from_secs(9));
+            thread::sleep(Duration::from_secs(8));
             assert!(program.is_there(), "{what}: the run has ended:\n{}", program.told());
             kafka.node_of_id(leader).unwrap().restart().unwrap();
         }

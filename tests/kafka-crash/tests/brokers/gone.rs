@@ -19,16 +19,19 @@ const BACK: &str = "Kafka can be reached again";
 fn a_broker_that_is_gone_is_told_once_and_waited_for() {
     let kafka = Kafka::start(KafkaOptions::new()).unwrap();
     let mut trial = Trial::new(&kafka, PROGRAM, Kind::TwoTopics, 3);
-    trial.settings.retry = Some(Duration::from_secs(12));
+    let patience = Duration::from_secs(25);
+    trial.settings.retry = Some(patience);
     trial.fill(100);
     let mut program = trial.start("the program", &trial.settings);
     program.await_told("walk begins", LONG);
     trial.await_more(100, LONG, "before");
+    let mut first = None;
     for times in 1..=2 {
         // In the middle of nothing.
-        thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_secs(2));
         kafka.node(0).unwrap().kill().unwrap();
-        thread::sleep(Duration::from_secs(5));
+        let _ = first.get_or_insert_with(Instant::now);
+        thread::sleep(Duration::from_secs(4));
         assert_eq!(program.times_told(GONE), times, "{}", program.told());
         kafka.node(0).unwrap().restart().unwrap();
         let back = Instant::now();
@@ -39,7 +42,8 @@ fn a_broker_that_is_gone_is_told_once_and_waited_for() {
         println!("a broker that was gone: told again after {:.1} s", back.elapsed().as_secs_f64());
     }
     // Longer than it may be gone, counted from the first time.
-    thread::sleep(Duration::from_secs(3));
+    let since = first.map_or(patience, |first| first.elapsed());
+    thread::sleep((patience + Duration::from_secs(1)).saturating_sub(since));
     trial.fill(100);
     trial.end();
     let ended = program.wait(LONG).expect_success("after an outage");
@@ -68,7 +72,7 @@ fn a_broker_that_stays_away_is_one_clear_error() {
     assert_eq!(ended.status.code(), Some(1), "{}", ended.told);
     let failed: Vec<&str> = ended.told.lines().filter(|line| line.starts_with("failed: ")).collect();
     assert_eq!(failed.len(), 1, "{}", ended.told);
-    assert!(failed[0].contains("no server could be reached for 3 s"), "{}", ended.told);
+    assert!(failed[0].contains("no server could be reached for "), "{}", ended.told);
     assert_eq!(ended.told.matches(GONE).count(), 1, "{}", ended.told);
     assert!(took < Duration::from_secs(8), "it took {took:?}\n{}", ended.told);
     println!(

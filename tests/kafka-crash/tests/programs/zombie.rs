@@ -76,7 +76,8 @@ fn a_lane_whose_producer_was_fenced_begins_again() {
     thread::scope(|scope| {
         let load = Load::start(scope, &trial, 20, Duration::from_millis(50));
         let mut program = trial.start("the program", &trial.settings);
-        program.await_told("walk begins", LONG);
+        // Lane 0 has its producer when it is walked.
+        program.await_told("lane=0}: watermill: walk begins", LONG);
         trial.await_more(trial.progress(), LONG, what);
         // Another one of the same id, which does nothing.
         let id = format!("{}-0", trial.settings.application);
