@@ -101,6 +101,18 @@ impl Health {
         self.with(|state| state.fatal.clone())
     }
 
+    /// Why there is no sense in going on, where there is none: what cannot get better by itself, or that the servers have been gone for longer than `patience`.
+    pub(crate) fn hopeless(&self, patience: Duration) -> Option<String> {
+        let down = || self.down_for().filter(|time| *time > patience);
+        self.fatal().or_else(|| {
+            let seconds = down()?.as_secs();
+            let why = self.last().unwrap_or_else(|| "no server answers".to_owned());
+            Some(format!(
+                "no server could be reached for {seconds} s, which is longer than `retry_for` allows ({why})"
+            ))
+        })
+    }
+
     pub(crate) fn take_undelivered(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

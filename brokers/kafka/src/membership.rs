@@ -136,8 +136,7 @@ impl Member {
             context.give_back(&self.consumer, false);
             self.lanes.give_again();
             self.health.look(|time| self.consumer.fetch_metadata(Some(&self.topic), time).is_ok());
-            let down = self.health.down_for().is_some_and(|time| time > self.retry_for);
-            if let Some(reason) = self.health.fatal().or_else(|| self.health.last().filter(|_| down)) {
+            if let Some(reason) = self.health.hopeless(self.retry_for) {
                 self.lanes.tell(News::Failed(failure("stay in", &self.place, Told(reason))));
                 break;
             }

@@ -267,15 +267,7 @@ impl<R: StreamRecord> KafkaSource<R> {
     fn look_at_health(&self) -> Result<(), BrokerError> {
         let Some(fetched) = &self.fetched else { return Ok(()) };
         let health = fetched.health();
-        let down = health.down_for().filter(|time| *time > self.settings.retry_for);
-        let reason = match (health.fatal(), down) {
-            (Some(fatal), _) => fatal,
-            (None, Some(time)) => {
-                let why = health.last().unwrap_or_else(|| "no server answers".to_owned());
-                format!("no server could be reached for {} s ({why})", time.as_secs())
-            }
-            (None, None) => return Ok(()),
-        };
+        let Some(reason) = health.hopeless(self.settings.retry_for) else { return Ok(()) };
         Err(failure("read", self.place(), Told(reason)))
     }
 
