@@ -19,9 +19,10 @@ fn paths(text: &str) -> Vec<&str> {
 }
 
 /// Where documents may name files from: a page that speaks of a folder names its files alone.
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 8] = [
     "",
     "brokers/json-file/src",
+    "brokers/kafka/src",
     "tests/servers/src/kafka",
     "watermill-core/src",
     "watermill-core/src/broker",

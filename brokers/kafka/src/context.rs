@@ -242,8 +242,11 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if self.late && error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            return;
+        match error.rdkafka_error_code() {
+            // That is no error. Sources see it where it stands among the messages.
+            Some(RDKafkaErrorCode::PartitionEOF) => return,
+            Some(RDKafkaErrorCode::AllBrokersDown) if self.late => return,
+            _ => {}
         }
         self.health.told(&error, reason);
     }

@@ -4,7 +4,7 @@
 //! - `broker.rs`, `settings.rs`, `result_topic.rs`, `message.rs`, `options.rs`: what users build.
 //! - `plan.rs` → `session.rs`: a run; `topics.rs` looks up what there is, `membership.rs` is this process's place in the group, from which its `lanes.rs` come.
 //! - `fetch.rs` → `source.rs`: from partitions to records.
-//! - `sink.rs` → `outbox.rs` → `producer.rs`: from results to messages, within transactions.
+//! - `sink.rs` → `outbox.rs` → `producer.rs`: from results to messages, within transactions (and `offsets_caller.rs`).
 //! - `committer.rs` → `group.rs` → `offset_metadata.rs`: from a checkpoint to offsets, and back.
 //! - `marks.rs`: EndOfStream of lanes that write to each other's partitions. `partitioner.rs`: where keys belong.
 //! - `native.rs`: many messages in one call, the only module with `unsafe`.
@@ -24,6 +24,7 @@ mod membership;
 mod message;
 mod native;
 mod offset_metadata;
+mod offsets_caller;
 mod options;
 mod outbox;
 mod partitioner;

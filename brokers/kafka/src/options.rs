@@ -220,6 +220,8 @@ impl Options {
         let mut config = self.group("fetcher");
         config
             .set("enable.partition.eof", "true")
+            // For so long it may stay unnoticed that another server leads a partition, when the one before was killed.
+            .set("topic.metadata.refresh.interval.ms", "2000")
             // Where an offset is gone, that is an error to be told, not a place to jump to.
             .set("auto.offset.reset", "error")
             // The default of a second stalls a merge each time its queue was full.

@@ -18,6 +18,7 @@
 //!
 //! All calls here block, for a bounded time; they are made on threads where that is allowed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -29,6 +30,7 @@ use crate::context::{Context, Health};
 use crate::failure::{Told, client_failure, failure};
 use crate::fault::fault_point;
 use crate::group::{Group, Stands};
+use crate::offsets_caller::OffsetsCaller;
 use crate::outbox::Outbox;
 
 /// How long a call may take before it is made again.
@@ -39,6 +41,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest pause before a transaction is made again that has failed several times.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// When messages take so long, it is asked who leads their partitions now. The client asks when a leader is gone, but the others do not know yet then
+/// who comes after it, and then it would not ask again for a minute.
+const ASK_AFTER: Duration = Duration::from_millis(500);
 
 /// Without transactions, results are sent as soon as there are so many bytes of them.
 const SEND_AT: usize = 32 << 10;
@@ -51,7 +57,9 @@ pub(crate) struct LaneProducer {
     lane: u32,
     transactional: bool,
     retry_for: Duration,
-    producer: Option<BaseProducer<Context>>,
+    producer: Option<Arc<BaseProducer<Context>>>,
+    /// Made with the first transaction.
+    offsets_caller: Option<OffsetsCaller>,
     health: Health,
     /// Another producer of the same id has begun after this one.
     fenced: bool,
@@ -88,7 +96,18 @@ impl LaneProducer {
         health: &Health,
     ) -> Self {
         let (producer, health, outbox) = (None, health.sibling(), Outbox::default());
-        Self { config, topics, lane, transactional, retry_for, producer, health, fenced: false, outbox }
+        Self {
+            config,
+            topics,
+            lane,
+            transactional,
+            retry_for,
+            producer,
+            offsets_caller: None,
+            health,
+            fenced: false,
+            outbox,
+        }
     }
 
     /// Whether another producer of this lane has begun after this one: what it does, this one can do no more.
@@ -129,7 +148,7 @@ impl LaneProducer {
                 std::thread::sleep(PAUSE);
             }
         }
-        self.producer = Some(producer);
+        self.producer = Some(Arc::new(producer));
         fault_point!("fenced");
         Ok(())
     }
@@ -160,7 +179,8 @@ impl LaneProducer {
         self.send_unsent()?;
         self.outbox.clear();
         let Some(producer) = &self.producer else { return Ok(()) };
-        match drain(producer, &self.health, self.health.until(self.retry_for)) {
+        let until = self.health.until(self.retry_for);
+        match drain(producer, &self.health, &self.topics, until) {
             Ok(()) => Ok(()),
             Err(Undelivered::Message(code, place)) => {
                 let cause = KafkaError::MessageProduction(code);
@@ -236,7 +256,7 @@ impl LaneProducer {
         let sent = send(producer, &self.health, &self.topics, &mut self.outbox, until);
         sent.map_err(|error| classed(producer, error, until, false))?;
         // Drained here: the commit by itself would wait for a tenth of a second at a time.
-        match drain(producer, &self.health, until) {
+        match drain(producer, &self.health, &self.topics, until) {
             Ok(()) => {
                 fault_point!("drained");
             }
@@ -254,12 +274,33 @@ impl LaneProducer {
             }
         }
         // Anew for every transaction: it says which generation of the group this is.
-        let Some(group) = commit.group.metadata() else {
+        let Some(group) = commit.group.metadata().map(Arc::new) else {
             abort(producer, until)?;
             return Err(Failed::Aborted(KafkaError::Canceled));
         };
-        again(until, || producer.send_offsets_to_transaction(commit.offsets, &group, call(until)))
-            .map_err(|error| classed(producer, error, until, false))?;
+        let caller = match &self.offsets_caller {
+            Some(caller) => caller,
+            None => {
+                let started = OffsetsCaller::start(self.lane).map_err(|cause| {
+                    Failed::Refused(failure("commit", format!("lane {}", self.lane), cause))
+                })?;
+                self.offsets_caller.insert(started)
+            }
+        };
+        loop {
+            match caller.send(producer, commit.offsets, group.clone()) {
+                Some(Ok(())) => break,
+                Some(Err(error)) if is_retriable(&error) && Instant::now() < until => {
+                    std::thread::sleep(PAUSE);
+                }
+                Some(Err(error)) => return Err(classed(producer, error, until, false)),
+                None => {
+                    self.offsets_caller = None;
+                    let error = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
+                    return Err(Failed::Fatal { error, fenced: false });
+                }
+            }
+        }
         fault_point!("offsets-sent");
         let committed = again(until, || {
             fault_point!("commit");
@@ -384,11 +425,25 @@ enum Undelivered {
 }
 
 /// Waits until nothing is under way any more.
-fn drain(producer: &BaseProducer<Context>, health: &Health, until: Instant) -> Result<(), Undelivered> {
+fn drain(
+    producer: &BaseProducer<Context>,
+    health: &Health,
+    topics: &[String],
+    until: Instant,
+) -> Result<(), Undelivered> {
+    let mut ask_at = Instant::now() + ASK_AFTER;
     while producer.in_flight_count() > 0 {
         producer.poll(Duration::from_millis(1));
-        if Instant::now() >= until {
+        let now = Instant::now();
+        if now >= until {
             return Err(Undelivered::Late);
+        }
+        if now >= ask_at {
+            for topic in topics {
+                // What matters is what the client learns by the answer.
+                let _ = producer.client().fetch_metadata(Some(topic), ASK_AFTER);
+            }
+            ask_at = Instant::now() + ASK_AFTER;
         }
     }
     match health.take_undelivered() {

@@ -37,26 +37,28 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The pause before it is asked again.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// Whether an error is of servers that are gone for now, or have just taken something over.
+/// Whether an error may be over by itself: of servers that are gone for now, or have just taken something over. There are many of these, so those
+/// are listed that stay.
 pub(crate) fn may_pass(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
-    matches!(
+    !matches!(
         error.rdkafka_error_code(),
-        Some(
-            Code::AllBrokersDown
-                | Code::BrokerTransportFailure
-                | Code::CoordinatorLoadInProgress
-                | Code::CoordinatorNotAvailable
-                | Code::LeaderNotAvailable
-                | Code::NetworkException
-                | Code::NotCoordinator
-                | Code::NotLeaderForPartition
-                | Code::OperationTimedOut
-                | Code::ReplicaNotAvailable
-                | Code::RequestTimedOut
-                | Code::TimedOutQueue
-                | Code::UnstableOffsetCommit
-                | Code::WaitingForCoordinator
+        None | Some(
+            Code::Authentication
+                | Code::ClusterAuthorizationFailed
+                | Code::Fatal
+                | Code::GroupAuthorizationFailed
+                | Code::InvalidArgument
+                | Code::InvalidGroupId
+                | Code::InvalidTopic
+                | Code::NotImplemented
+                | Code::SaslAuthenticationFailed
+                | Code::TopicAuthorizationFailed
+                | Code::UnknownPartition
+                | Code::UnknownTopic
+                | Code::UnknownTopicOrPartition
+                | Code::UnsupportedFeature
+                | Code::UnsupportedVersion
         )
     )
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use watermill_servers::kafka::{Isolation, Kafka, NewRecord, unique};
 
@@ -134,13 +134,25 @@ impl<'k> Trial<'k> {
         offsets.iter().map(|offset| offset.offset.max(0)).sum()
     }
 
-    /// How far the committed offset of one partition of the master is.
+    /// The longest time without a result in a partition that began at `at`, or not a second before it, or within two seconds of it. By the times of the results: Kafka's
+    /// own tools wait for servers that are gone.
+    ///
+    /// # Panics
+    /// When they cannot be read.
     #[must_use]
-    pub fn committed(&self, partition: u32) -> i64 {
-        let offsets = self.kafka.client().group_offsets(&self.settings.application).unwrap_or_default();
-        let own =
-            offsets.iter().find(|offset| offset.topic == self.settings.from && offset.partition == partition);
-        own.map_or(-1, |offset| offset.offset)
+    pub fn silence_after(&self, partition: u32, at: SystemTime) -> Duration {
+        let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64;
+        let read = self.kafka.client().read_from(&self.settings.to, Isolation::Committed, &[(partition, 0)]);
+        let times: Vec<i64> = read
+            .unwrap()
+            .iter()
+            .filter(|record| record.partition == partition)
+            .map(|record| record.timestamp)
+            .collect();
+        let near = times
+            .windows(2)
+            .filter(|pair| (at - 1000..at + 2000).contains(&pair[0]) || (pair[0]..pair[1]).contains(&at));
+        Duration::from_millis(near.map(|pair| (pair[1] - pair[0]).unsigned_abs()).max().unwrap_or(0))
     }
 
     /// Waits until more is committed than `before`.

@@ -13,6 +13,8 @@
 //! killed. Servers listen on the loopback interface only. Downloads and data are below `servers/` in the target directory. A server ends with
 //! the process that started it, also when that is killed by `kill -9` (see `src/supervise.rs`), and its data is removed then.
 //!
+//! [`python_watermill`] is Python's watermill, to talk to: no server, but installed with the same care.
+//!
 //! Another kind of server is a module of its own beside [`kafka`], on the same footing: `src/place.rs` (directories and locks),
 //! `src/ports.rs`, `src/supervise.rs`, and for those written in Java `src/java.rs` and `src/install.rs`.
 
@@ -22,7 +24,9 @@ mod java;
 pub mod kafka;
 mod place;
 mod ports;
+mod python;
 mod supervise;
 
 pub use error::ServerError;
 pub use kafka::{Kafka, KafkaOptions};
+pub use python::python_watermill;

@@ -11,4 +11,4 @@ use std::time::Duration;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kafka-mill");
 
 /// No run takes longer when nobody disturbs it.
-const LONG: Duration = Duration::from_secs(90);
+const LONG: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! Finds or starts a broker, tells of it, and waits to be killed: for tests of what happens to servers when their process ends, and of
 //! where the shared one comes from.
 //!
-//! `hold-kafka`, `hold-kafka panic`, `hold-kafka wrong`, `hold-kafka shared`.
+//! `hold-kafka`, `hold-kafka panic`, `hold-kafka wrong`, `hold-kafka shared`; `hold-kafka python` tells where Python's watermill is.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::process::ExitCode;
@@ -16,6 +16,18 @@ fn main() -> ExitCode {
         return match Kafka::shared() {
             Ok(kafka) => {
                 println!("{} {}", kafka.bootstrap(), kafka.client().topics().expect("it answers").join(" "));
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if how == "python" {
+        return match watermill_servers::python_watermill() {
+            Ok(python) => {
+                println!("{}", python.display());
                 ExitCode::SUCCESS
             }
             Err(error) => {
