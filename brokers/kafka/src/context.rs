@@ -91,15 +91,6 @@ impl Health {
         self.with(|state| state.down_since.map(|since| since.elapsed()))
     }
 
-    /// Why nothing goes on any more: what cannot get better by itself, or that no server could be reached for longer than `patience`.
-    pub(crate) fn hopeless(&self, patience: Duration) -> Option<String> {
-        let down = self.down_for().filter(|time| *time >= patience);
-        self.fatal().or_else(|| {
-            let why = || self.last().unwrap_or_else(|| "no server answers".to_owned());
-            down.map(|time| format!("no server could be reached for {} s ({})", time.as_secs(), why()))
-        })
-    }
-
     /// When to give up what begins now: `patience` from now, or from when the servers went.
     pub(crate) fn until(&self, patience: Duration) -> Instant {
         self.with(|state| state.down_since).unwrap_or_else(Instant::now) + patience
@@ -118,6 +109,18 @@ impl Health {
     /// What cannot get better by itself.
     pub(crate) fn fatal(&self) -> Option<String> {
         self.with(|state| state.fatal.clone())
+    }
+
+    /// Why there is no sense in going on, where there is none: what cannot get better by itself, or that the servers have been gone for longer than `patience`.
+    pub(crate) fn hopeless(&self, patience: Duration) -> Option<String> {
+        let down = || self.down_for().filter(|time| *time >= patience);
+        self.fatal().or_else(|| {
+            let seconds = down()?.as_secs();
+            let why = self.last().unwrap_or_else(|| "no server answers".to_owned());
+            Some(format!(
+                "no server could be reached for {seconds} s, which is longer than `retry_for` allows ({why})"
+            ))
+        })
     }
 
     pub(crate) fn take_undelivered(&self) -> Option<(RDKafkaErrorCode, String)> {

@@ -1,7 +1,7 @@
 //! Watermill's broker for Apache Kafka: [`KafkaBroker`].
 //!
 //! From the outside in:
-//! - `broker.rs`, `result_topic.rs`, `message.rs`, `options.rs`: what users build.
+//! - `broker.rs`, `settings.rs`, `result_topic.rs`, `message.rs`, `options.rs`: what users build.
 //! - `plan.rs` → `session.rs`: a run; `topics.rs` looks up what there is, `membership.rs` is this process's place in the group, from which its `lanes.rs` come.
 //! - `fetch.rs` → `source.rs`: from partitions to records.
 //! - `sink.rs` → `outbox.rs` → `producer.rs`: from results to messages, within transactions (and `offsets_caller.rs`).
@@ -34,6 +34,7 @@ mod producer;
 mod result_topic;
 mod sample;
 mod session;
+mod settings;
 mod sink;
 mod source;
 mod topic_ends;

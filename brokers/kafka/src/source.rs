@@ -266,7 +266,8 @@ impl<R: StreamRecord> KafkaSource<R> {
 
     fn look_at_health(&self) -> Result<(), BrokerError> {
         let Some(fetched) = &self.fetched else { return Ok(()) };
-        let Some(reason) = fetched.health().hopeless(self.settings.retry_for) else { return Ok(()) };
+        let health = fetched.health();
+        let Some(reason) = health.hopeless(self.settings.retry_for) else { return Ok(()) };
         Err(failure("read", self.place(), Told(reason)))
     }
 

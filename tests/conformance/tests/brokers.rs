@@ -34,6 +34,8 @@ impl Files {
 impl Storage for Files {
     type Broker = JsonFileBroker;
 
+    const REMEMBERS_THE_END: bool = false;
+
     fn with(left: &[String], right: &[String]) -> Self {
         let files = Self(tempfile::tempdir().unwrap());
         let lines = |texts: &[String]| texts.iter().map(|text| format!("{text}\n")).collect::<String>();
