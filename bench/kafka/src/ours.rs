@@ -10,18 +10,21 @@ fn robot_speed(here: &Location, next: &Joined<Location, NextLocation>) -> Speed 
     speed((here.time, here.x, here.y), (there.time, there.x, there.y))
 }
 
-pub(crate) fn run(job: &Job, exactly_once: bool) -> Result<u64, Failure> {
-    let mut kafka = KafkaBroker::new(&job.servers, &job.application)
+pub(crate) fn broker(job: &Job, exactly_once: bool) -> KafkaBroker {
+    let kafka = KafkaBroker::new(&job.servers, &job.application)
         .read::<Location>(&job.from)
         .read::<NextLocation>(&job.from)
-        .write::<Speed>(job.to.as_str())
-        .until_current_end();
-    if !exactly_once {
-        kafka = kafka.at_least_once();
-    }
-    let report = Mill::new(robot_speed)
+        .write::<Speed>(job.to.as_str());
+    if exactly_once { kafka } else { kafka.at_least_once() }
+}
+
+pub(crate) fn mill(job: &Job) -> Mill<Location> {
+    Mill::new(robot_speed)
         .join(JoinWith::new(Location::fields().time + LATER, NextLocation::fields().time))
         .commit_every(job.commit_every)
-        .run_blocking(kafka)?;
+}
+
+pub(crate) fn run(job: &Job, exactly_once: bool) -> Result<u64, Failure> {
+    let report = mill(job).run_blocking(broker(job, exactly_once).until_current_end())?;
     Ok(report.results)
 }

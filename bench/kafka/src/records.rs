@@ -39,3 +39,21 @@ fn round(value: f64) -> f64 {
 pub(crate) fn speed(here: (i64, f64, f64), there: (i64, f64, f64)) -> Speed {
     Speed { time_from: here.0, time_to: there.0, speed: (there.1 - here.1).hypot(there.2 - here.2) }
 }
+
+/// Two streams of the same times, for the latency of a join: `sent` is when it was sent, in microseconds since the epoch.
+#[derive(Debug, Clone, Serialize, Deserialize, StreamRecord)]
+pub(crate) struct Asked {
+    pub(crate) time: i64,
+    pub(crate) sent: i64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, StreamRecord)]
+pub(crate) struct Known {
+    pub(crate) time: i64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, StreamRecord)]
+pub(crate) struct Answered {
+    pub(crate) time: i64,
+    pub(crate) sent: i64,
+}
