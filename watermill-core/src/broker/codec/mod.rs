@@ -262,7 +262,24 @@ impl<R: StreamRecord + Serialize> Encode<R> for JsonCodec {
 
 #[cfg(test)]
 mod tests {
-    use super::is_eos_mark;
+    use super::{Decode, Decoded, Encode, JsonCodec, is_eos_mark};
+    use crate::record::Json;
+
+    #[test]
+    fn numbers_come_back_as_they_were_written_to_the_last_digit() {
+        let mut bits = 0x3ff0_0000_0000_0001_u64;
+        for _ in 0..2000 {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let number = f64::from_bits(bits);
+            if !number.is_finite() {
+                continue;
+            }
+            let mut text = Vec::new();
+            JsonCodec.encode(&Json(number.into()), &mut text).unwrap();
+            let Ok(Decoded::Record(Json(read))) = JsonCodec.decode(&text) else { panic!("{number}") };
+            assert_eq!(read.as_f64().map(f64::to_bits), Some(number.to_bits()), "{number:?}");
+        }
+    }
 
     #[test]
     fn the_mark_however_it_is_spaced_and_nothing_else() {
