@@ -308,7 +308,7 @@ fn lost_is_no_failure(result: Result<RunReport, Failed>, ownership: &Ownership) 
 }
 
 fn lane_span(function: &str, lane: u32) -> Span {
-    tracing::info_span!(target: "watermill", "lane", function, lane)
+    tracing::info_span!(target: "watermill", "lane", function = %function, lane)
 }
 
 /// Adds the report of a lane to those of others, or of the same one before it went back to its last commit.
