@@ -7,8 +7,8 @@
 //! give them to others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
@@ -28,6 +28,9 @@ const FINISH_WITHIN: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(100);
 
+/// How long the end of a run waits until the group has let go of its member.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
 /// While lanes finish their work.
 const POLL_SOON: Duration = Duration::from_millis(5);
 
@@ -35,7 +38,8 @@ const POLL_SOON: Duration = Duration::from_millis(5);
 pub(crate) struct Membership {
     consumer: Arc<BaseConsumer<MemberContext>>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    /// Told when the member has left the group.
+    has_left: Mutex<Receiver<()>>,
 }
 
 impl Membership {
@@ -70,11 +74,16 @@ impl Membership {
             topic: topic.to_owned(),
             place: place.clone(),
         };
-        let thread = std::thread::Builder::new()
+        let (left, has_left) = channel();
+        std::thread::Builder::new()
             .name("watermill-group".to_owned())
-            .spawn(move || member.stay())
+            .spawn(move || {
+                member.stay();
+                // Nobody listens where it took too long.
+                let _ = left.send(());
+            })
             .map_err(|cause| failure("join", &place, cause))?;
-        Ok(Self { consumer, stop, thread: Some(thread) })
+        Ok(Self { consumer, stop, has_left: Mutex::new(has_left) })
     }
 
     /// Who this is to the group, as of now: it goes into every transaction, so that the group can refuse those of a former member.
@@ -86,9 +95,9 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            // Its panic was told by the panic hook.
-            let _ = thread.join();
+        let has_left = self.has_left.lock().unwrap_or_else(PoisonError::into_inner);
+        if has_left.recv_timeout(LEAVE_WITHIN) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(target: "watermill", "the group does not let this member go; it is left to do so by itself");
         }
     }
 }
@@ -146,6 +155,15 @@ impl Member {
         context.give_back(&self.consumer, true);
         self.lanes.remove(&self.lanes.all());
         self.consumer.unsubscribe();
+        // Closed here, and not wherever the last handle is dropped: in the middle of a rebalance this may take long, even for ever, and here nobody waits for
+        // longer than makes sense.
+        if let Err(error) = self.consumer.close_queue() {
+            tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "not closed");
+            return;
+        }
+        while !self.consumer.closed() {
+            drop(self.consumer.poll(POLL_SOON));
+        }
     }
 }
 

@@ -24,8 +24,11 @@ fn a_function_that_takes_longer_than_the_poll_interval_is_not_evicted() {
     let mut slow = trial.settings.clone();
     slow.hang = Some((50, Duration::from_secs(9)));
     let began = Instant::now();
-    let mut first = trial.start("the slow one", &slow);
-    first.await_told("record 50 takes", LONG);
+    let first = trial.start("the slow one", &slow);
+    while first.told().matches("record 50 takes").count() < 4 {
+        assert!(began.elapsed() < LONG, "not all lanes are in the call:\n{}", first.told());
+        std::thread::sleep(Duration::from_millis(20));
+    }
     // All its lanes are in that call when another process wants half of them.
     let mut second = trial.start("the other", &trial.settings);
     second.await_told("walk begins", LONG);
