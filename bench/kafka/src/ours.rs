@@ -20,7 +20,7 @@ pub(crate) fn broker(job: &Job, exactly_once: bool) -> KafkaBroker {
 
 pub(crate) fn mill(job: &Job) -> Mill<Location> {
     Mill::new(robot_speed)
-        .join(JoinWith::new(Location::fields().time + LATER, NextLocation::fields().time))
+        .join(JoinWith::new(Location::fields().time + LATER, NextLocation::fields().time).unique())
         .commit_every(job.commit_every)
 }
 
