@@ -135,7 +135,15 @@ impl Health {
         let first = self.with(|state| {
             // That all are down says less than why, and so does an error without a reason of its own.
             let says_less = down || reason == error.to_string();
-            if !says_less || state.last.is_none() {
+            // Why a connection is refused says more than that it is, whichever is told first.
+            let says_why = |code| {
+                matches!(
+                    code,
+                    Some(Code::SSL | Code::Resolve | Code::Authentication | Code::SaslAuthenticationFailed)
+                )
+            };
+            let keeps = says_why(state.code) && !says_why(code);
+            if state.last.is_none() || says_why(code) || (!says_less && !keeps) {
                 state.last = Some(reason.to_owned());
                 state.code = code;
             }
