@@ -33,6 +33,8 @@ impl Steering {
         Self::new(run, 0, true, Ownership::new())
     }
 
+    /// Its number, for metrics.
+    #[cfg(feature = "metrics")]
     pub(crate) fn lane(&self) -> u32 {
         self.lane
     }
