@@ -39,8 +39,6 @@ pub(crate) enum Delivery {
     Transaction,
     /// After the results have arrived, or where there are none.
     Offsets,
-    /// The positions live with the results of another broker: the offsets are for Kafka's own tools alone.
-    Elsewhere,
 }
 
 /// What commits a lane.
@@ -86,7 +84,7 @@ impl Work {
         let offsets = self.layout.offsets(checkpoint, self.state.clone())?;
         match self.delivery {
             Delivery::Transaction => self.in_transaction(&mut producer, &offsets)?,
-            Delivery::Offsets | Delivery::Elsewhere => {
+            Delivery::Offsets => {
                 if self.has_outputs {
                     producer.send_all()?;
                 }
@@ -151,10 +149,6 @@ impl Work {
         let until = Instant::now() + self.retry_for;
         loop {
             let Err(error) = self.group.commit(offsets) else { return Ok(()) };
-            if self.delivery == Delivery::Elsewhere {
-                tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "Kafka's tools will show an old lag");
-                return Ok(());
-            }
             let lost = self.walked.as_ref().is_some_and(|walked| walked.ownership().state() == Owned::Lost);
             // The group, or its server, may only be busy with something else.
             let busy =
