@@ -120,6 +120,8 @@ pub(crate) trait AnyNode: Send {
     fn put_single(&self, slot: &mut dyn Any, position: u64);
     /// Moves the record into a `Masters<R>`.
     fn move_into(&mut self, slot: &mut dyn Any, position: u64);
+    /// Moves the records from `position` on into a `Masters<R>`, `count` of them or as many as their batch has. Says how many.
+    fn move_many_into(&mut self, slot: &mut dyn Any, position: u64, count: usize) -> usize;
     /// Empties a `Masters<R>`.
     fn clear_window(&self, slot: &mut dyn Any);
     /// Where the record came from, with its bytes where they are kept, and its number.
@@ -372,6 +374,13 @@ impl<R: StreamRecord> AnyNode for Node<R> {
         {
             window.push(record);
         }
+    }
+
+    fn move_many_into(&mut self, slot: &mut dyn Any, position: u64, count: usize) -> usize {
+        let Some(window) = slot.downcast_mut::<Masters<R>>() else { return 0 };
+        let before = window.all().len();
+        window.extend(self.tape.take_many(position, count));
+        window.all().len() - before
     }
 
     fn clear_window(&self, slot: &mut dyn Any) {

@@ -206,6 +206,23 @@ impl<R> Tape<R> {
         }
     }
 
+    /// Takes the records from `position` on, `count` of them or as many as its batch still has, as [`Tape::take`] does.
+    pub(crate) fn take_many(&mut self, position: u64, count: usize) -> impl Iterator<Item = R> {
+        let segment = self.segments.iter_mut().find(|segment| position < segment.end());
+        let many = segment.and_then(|segment| {
+            let ahead = (position.checked_sub(segment.first)? as usize).checked_sub(segment.left())?;
+            let Records::Leaving(rest, len) = &mut segment.records else { return None };
+            if let Some(before) = ahead.checked_sub(1) {
+                rest.nth(before);
+            }
+            let count = count.min(rest.len());
+            let each = size_of::<R>() as u64 + segment.bytes / (*len).max(1) as u64;
+            self.lent += each * count as u64;
+            Some(rest.take(count))
+        });
+        many.into_iter().flatten()
+    }
+
     /// Lets go of the batches that end at or before `position`. Those that an open window holds on to are counted.
     pub(crate) fn release(&mut self, position: u64, window_open: bool) {
         let goes = |segment: &&Segment<R>| segment.end() <= position;

@@ -104,6 +104,11 @@ impl Arrivals {
         while self.batches.pop_front_if(|(end, _)| *end <= position).is_some() {}
         self.batches.front().map(|(_, time)| *time)
     }
+
+    /// The end of those that came in together with the master before `next`, which was asked about last.
+    fn together(&self, next: u64) -> u64 {
+        self.batches.front().map_or(next, |(end, _)| *end)
+    }
 }
 
 impl Walk {
@@ -150,13 +155,15 @@ impl Walk {
                     if window.count == 1 {
                         window.first = position;
                     }
-                    let reason = rule.after(window.count);
                     if window.count == 1 {
                         self.hold_back();
                     }
                     self.fill_window(stage, position);
                     self.next = position + 1;
-                    if let Some(reason) = reason {
+                    if !joined {
+                        self.fill_many(stage);
+                    }
+                    if let Some(reason) = self.full() {
                         return Ok(self.close_window(stage, reason));
                     }
                 }
@@ -177,6 +184,37 @@ impl Walk {
                 }
             }
         }
+    }
+
+    /// Adds the masters to the window that came in together with its last one and need not be looked at one by one. Of a mill without
+    /// joins, where nothing decides about a master but its window.
+    fn fill_many(&mut self, stage: &mut dyn Stage) {
+        if !self.meta.is_empty() || self.masters.is_some() {
+            return;
+        }
+        let Some(window) = &mut self.window else { return };
+        let Kind::Apart(rule) = &window.kind else { return };
+        let end = match &window.arrivals {
+            Some(arrivals) => arrivals.together(self.next),
+            None => self.nodes[0].node.end(),
+        };
+        let wanted = rule.takes_more(window.count).min(end.saturating_sub(self.next) as usize);
+        if wanted == 0 {
+            return;
+        }
+        let root = &mut self.nodes[0];
+        let count = root.node.move_many_into(stage.master(), self.next, wanted);
+        let next = self.next + count as u64;
+        root.marks.mark_run(self.next, next);
+        window.count += count;
+        (window.last, self.next) = (next - 1, next);
+    }
+
+    /// Why the window closes now, if it has all that it takes.
+    fn full(&mut self) -> Option<CloseReason> {
+        let window = self.window.as_mut()?;
+        let Kind::Apart(rule) = &mut window.kind else { return None };
+        rule.after(window.count)
     }
 
     /// Adds one master and its matches to the window.

@@ -118,6 +118,12 @@ impl<M> Masters<M> {
         self.shown.end = self.all.len();
     }
 
+    /// Adds some, all of which the function sees.
+    pub(crate) fn extend(&mut self, masters: impl Iterator<Item = M>) {
+        self.all.extend(masters);
+        self.shown.end = self.all.len();
+    }
+
     pub(crate) fn clear(&mut self) {
         self.all.clear();
         self.shown = 0..0;

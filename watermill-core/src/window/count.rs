@@ -119,6 +119,10 @@ impl AnyWindow for OpenByCount {
         Entry::Takes
     }
 
+    fn takes_more(&self, count: usize) -> usize {
+        self.masters.saturating_sub(count)
+    }
+
     fn after(&mut self, count: usize) -> Option<CloseReason> {
         (count >= self.masters).then_some(CloseReason::Full)
     }

@@ -126,6 +126,11 @@ impl AnyWindow for OpenRelaxed {
         Entry::Takes
     }
 
+    /// They have come at the same time.
+    fn takes_more(&self, _count: usize) -> usize {
+        usize::MAX
+    }
+
     fn due(&mut self, now: SystemTime, count: usize) -> Option<CloseReason> {
         (self.closes(count) && self.is_over(now)).then(|| self.close())
     }

@@ -58,6 +58,10 @@ pub(crate) enum OpenWindow {
 pub(crate) trait AnyWindow: Send {
     /// What becomes of the next master. When it takes it, the master comes in.
     fn before(&mut self, coming: Coming<'_>, count: usize) -> Entry;
+    /// How many masters that come in together with the last one it takes without being asked about each.
+    fn takes_more(&self, _count: usize) -> usize {
+        0
+    }
     /// Why the window closes now that it holds so many, if it does.
     fn after(&mut self, _count: usize) -> Option<CloseReason> {
         None

@@ -79,11 +79,21 @@ impl LaneRun {
                     if let Some(end) = self.commit_or_end(self.steering.should_stop()).await? {
                         return Ok(Ended::here(end));
                     }
-                    self.publish(Some(node));
-                    self.tell_waiting(Some(node));
-                    let woken = self.wait(node).await?;
-                    self.steering.publish(|watch| watch.waiting_for = None);
-                    self.tell_waiting(None);
+                    let now = self.clock.now();
+                    let woken = match self.load_what_is_there(node).await? {
+                        Some(loaded) => {
+                            self.publish_now_and_then(now);
+                            Woken::Loaded(loaded)
+                        }
+                        None => {
+                            self.publish(Some(node));
+                            self.tell_waiting(Some(node));
+                            let woken = self.wait(node).await?;
+                            self.steering.publish(|watch| (watch.waiting_for, watch.parked) = (None, false));
+                            self.tell_waiting(None);
+                            woken
+                        }
+                    };
                     let now = self.clock.now();
                     self.walk.set_now(now);
                     self.metered(|meter| meter.calls_begin(now));

@@ -45,6 +45,7 @@ use checkpoint::Kept;
 pub(crate) use crew::Work;
 use meter::Meter;
 pub(crate) use outputs::Port;
+use settings::elapsed;
 pub(crate) use settings::{Settings, later};
 pub(crate) use steering::Steering;
 use wait::{Timer, Woken, within};
@@ -54,6 +55,9 @@ pub(super) const FLUSH_AT: usize = 4096;
 
 /// How often a lane commits, where neither the mill nor the storage says anything else.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a lane that never has to wait tells how far it has come.
+const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 
 /// What a lane has done.
 #[derive(Debug, Default)]
@@ -132,6 +136,8 @@ pub(crate) struct LaneRun {
     /// Since when the lane does nothing but wait for records.
     quiet_since: Option<SystemTime>,
     timer: Timer,
+    /// When it last told how far it has come.
+    published: SystemTime,
     /// `None` before the walk begins, and in a build without metrics.
     meter: Option<Meter>,
     /// What came of the last call, where checkpoints are kept.
@@ -222,6 +228,7 @@ impl LaneRun {
             started,
             quiet_since: None,
             timer: Timer::default(),
+            published: now,
             meter: None,
             kept,
         }
@@ -380,6 +387,15 @@ impl LaneRun {
             held,
             budget,
         })
+    }
+
+    /// Tells how far the lane has come, where it has not for a while or everybody wants to know each step.
+    fn publish_now_and_then(&mut self, now: SystemTime) {
+        let due = elapsed(self.published, now) >= PUBLISH_EVERY;
+        if due || self.kept.is_some() || self.steering.wants_details() {
+            self.published = now;
+            self.publish(None);
+        }
     }
 
     fn publish(&mut self, waiting: Option<usize>) {

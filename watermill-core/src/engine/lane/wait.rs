@@ -49,6 +49,16 @@ impl Timer {
 }
 
 impl LaneRun {
+    /// Reads what the stream has at once, if it has something: then nobody needs to be told of a wait.
+    pub(super) async fn load_what_is_there(&mut self, node: usize) -> Result<Option<Loaded>, RunError> {
+        let mut load = self.walk.nodes[node].node.load();
+        poll_fn(|context| match load.as_mut().poll(context) {
+            Poll::Ready(loaded) => Poll::Ready(loaded.map(Some)),
+            Poll::Pending => Poll::Ready(Ok(None)),
+        })
+        .await
+    }
+
     /// Waits for records of this stream, for the time of something to do, or for a request to stop.
     pub(super) async fn wait(&mut self, node: usize) -> Result<Woken, RunError> {
         self.waits(true);
