@@ -43,6 +43,8 @@ fn consumer(job: &Job, worker: u32) -> Result<BaseConsumer, Failure> {
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
         .set("fetch.queue.backoff.ms", "5")
+        .set("fetch.wait.max.ms", "50")
+        .set("socket.nagle.disable", "true")
         .set("fetch.message.max.bytes", "262144")
         .set("queued.min.messages", "10000")
         .create()?)
@@ -53,6 +55,8 @@ struct Side {
     queue: PartitionQueue<DefaultConsumerContext>,
     records: VecDeque<(i64, f64, f64)>,
     next: i64,
+    /// Where the partition ended when the run began.
+    stop: i64,
     ended: bool,
 }
 
@@ -66,6 +70,7 @@ impl Side {
                     let location: Location = serde_json::from_slice(message.payload().unwrap_or_default())?;
                     self.records.push_back((location.time, location.x, location.y));
                     self.next = message.offset() + 1;
+                    self.ended = self.next >= self.stop;
                     pulled += 1;
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => self.ended = true,
@@ -100,7 +105,8 @@ fn work(job: &Job, worker: u32, partitions: Vec<u32>, transactions: bool) -> Res
             let partition = partition.cast_signed();
             let queue = consumer.split_partition_queue(&job.from, partition).ok_or("no such partition")?;
             list.add_partition_offset(&job.from, partition, Offset::Offset(0))?;
-            own.push(Side { queue, records: VecDeque::new(), next: 0, ended: false });
+            let (_, stop) = consumer.fetch_watermarks(&job.from, partition, Duration::from_secs(10))?;
+            own.push(Side { queue, records: VecDeque::new(), next: 0, stop, ended: false });
         }
         consumer.assign(&list)?;
         consumers.push(consumer);
@@ -116,12 +122,15 @@ fn work(job: &Job, worker: u32, partitions: Vec<u32>, transactions: bool) -> Res
         .set("bootstrap.servers", &job.servers)
         .set("enable.idempotence", "true")
         .set("delivery.report.only.error", "true")
+        .set("socket.nagle.disable", "true")
         .set("linger.ms", "5");
     if transactions {
         config.set("transactional.id", format!("{}-{worker}", job.application));
     }
     let producer: BaseProducer = config.create()?;
     if transactions {
+        // Until it is connected: else it looks for its coordinator too early, and again only half a second later.
+        producer.client().fetch_metadata(Some(&job.to), Duration::from_secs(10))?;
         producer.init_transactions(Duration::from_secs(10))?;
     }
     let mut worker = Worker {
@@ -163,6 +172,15 @@ fn work(job: &Job, worker: u32, partitions: Vec<u32>, transactions: bool) -> Res
         }
     }
     worker.commit(&lanes)?;
+    // Dropping them closes them, too, but looks only every tenth of a second whether that is done.
+    for consumer in &consumers {
+        consumer.close_queue()?;
+    }
+    while !consumers.iter().all(|consumer| consumer.closed()) {
+        for consumer in &consumers {
+            consumer.poll(Duration::from_millis(1));
+        }
+    }
     Ok(worker.results)
 }
 

@@ -15,12 +15,14 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 use watermill_core::error::BrokerError;
 
+use crate::closing::close;
 use crate::context::{Context, Ends, Health};
 use crate::failure::{client_failure, failure};
 use crate::native::Queue;
 use crate::options::Options;
 
-const POLL: Duration = Duration::from_millis(200);
+/// How soon it is seen that the run is over.
+const POLL: Duration = Duration::from_millis(25);
 
 /// A client that fetches.
 pub(crate) struct Fetcher {
@@ -114,9 +116,16 @@ impl Fetcher {
     }
 }
 
+impl Fetcher {
+    /// It is needed no more. Dropping waits until it is closed; those that were told before close at the same time.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}
+
 impl Drop for Fetcher {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        self.stop();
         if let Some(thread) = self.thread.take() {
             // Its panic was told by the panic hook.
             let _ = thread.join();
@@ -151,6 +160,7 @@ impl Server {
                 waiting.iter().filter_map(Weak::upgrade).for_each(|waiting| waiting.notify_one());
             }
         }
+        close(&self.consumer);
     }
 }
 

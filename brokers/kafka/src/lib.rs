@@ -9,9 +9,10 @@
 //! - `marks.rs`: EndOfStream of lanes that write to each other's partitions. `partitioner.rs`: where keys belong.
 //! - `native.rs`: many messages in one call, the only module with `unsafe`.
 //! - `topic_ends.rs`: topics that one mark ends. `sample.rs`: whether topics have the same partitioner. Both look aside by `peek.rs`.
-//! - `context.rs`, `failure.rs`: what the client library tells. `fault.rs`: where tests kill.
+//! - `context.rs`, `failure.rs`: what the client library tells; `closing.rs`: the end of its clients. `fault.rs`: where tests kill.
 
 mod broker;
+mod closing;
 mod committer;
 mod context;
 mod failure;

@@ -18,6 +18,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 use watermill_core::error::BrokerError;
 
+use crate::closing::close_within;
 use crate::context::{Context, Health};
 use crate::failure::{Told, client_failure, failure};
 use crate::lanes::{Lanes, News};
@@ -26,7 +27,8 @@ use crate::options::Options;
 /// How long a lane that is revoked may take to commit what it has done.
 const FINISH_WITHIN: Duration = Duration::from_secs(30);
 
-const POLL: Duration = Duration::from_millis(100);
+/// How soon it is seen that the run is over.
+const POLL: Duration = Duration::from_millis(25);
 
 /// How long the end of a run waits until the group has let go of its member.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -157,13 +159,7 @@ impl Member {
         self.consumer.unsubscribe();
         // Closed here, and not wherever the last handle is dropped: in the middle of a rebalance this may take long, even for ever, and here nobody waits for
         // longer than makes sense.
-        if let Err(error) = self.consumer.close_queue() {
-            tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "not closed");
-            return;
-        }
-        while !self.consumer.closed() {
-            drop(self.consumer.poll(POLL_SOON));
-        }
+        close_within(&self.consumer, None);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::lanes::Walked;
 use crate::options::Options;
 use crate::producer::LaneProducer;
 use crate::sample;
-use crate::topics::{Extent, Looker};
+use crate::topics::{Extent, Limits, Looker};
 
 /// What is known of a run from its beginning on.
 pub(crate) struct RunPlan {
@@ -28,7 +28,7 @@ pub(crate) struct RunPlan {
     pub(crate) lanes: u32,
     pub(crate) partitions: BTreeMap<String, i32>,
     /// How large a batch of messages the topics of the results take, where that is known.
-    pub(crate) limits: BTreeMap<String, usize>,
+    pub(crate) limits: Limits,
     pub(crate) anchor: Option<String>,
     /// So many clients fetch, at most; lanes share them.
     pub(crate) clients: u32,
@@ -91,7 +91,7 @@ impl RunPlan {
         let joined: Vec<&str> = inputs.iter().map(|input| input.input.topic.as_str()).collect();
         sample::check_partitioners(&broker.options, looker, &joined, &partitions)?;
         let written: Vec<&str> = outputs.iter().map(|output| output.output.topic.as_str()).collect();
-        let limits = looker.limits(&written, &broker.options);
+        let limits = Limits::ask(&broker.options, &written);
         let anchor = master
             .map(|master| master.input.topic.clone())
             .or_else(|| outputs.first().map(|output| output.output.topic.clone()));
@@ -113,7 +113,7 @@ impl RunPlan {
     /// How large a result may be.
     pub(crate) fn most_bytes(&self, topic: &str) -> usize {
         let of_client = self.options.most_bytes();
-        match self.limits.get(topic) {
+        match self.limits.known().get(topic) {
             // What it takes when it is compressed shows only when it is sent.
             Some(of_topic) if !self.options.compresses() => of_client.min(*of_topic),
             _ => of_client,
@@ -157,7 +157,7 @@ impl RunPlan {
         let looker = &group.looker;
         let transactional = self.delivery() == Delivery::Transaction;
         let topics = self.outputs.iter().map(|output| output.output.topic.clone()).collect();
-        let most_bytes = self.limits.values().copied().min().unwrap_or(usize::MAX);
+        let most_bytes = self.limits.known().values().copied().min().unwrap_or(usize::MAX);
         let config = self.options.producer(lane, transactional, most_bytes);
         let (retry_for, health) = (self.options.retry_for, &looker.health);
         let mut producer = LaneProducer::new(config, topics, lane, transactional, retry_for, health);

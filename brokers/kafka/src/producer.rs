@@ -33,6 +33,9 @@ use crate::group::{Group, Stands};
 use crate::offsets_caller::OffsetsCaller;
 use crate::outbox::Outbox;
 
+/// How long it may take to connect before it is gone on without.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long a call may take before it is made again.
 const CALL: Duration = Duration::from_secs(10);
 
@@ -138,6 +141,11 @@ impl LaneProducer {
         let made = self.config.create_with_context::<_, BaseProducer<Context>>(context);
         let producer = made.map_err(|cause| self.failed("make a producer for", cause))?;
         if self.transactional {
+            // Until it is connected: else it looks for its coordinator too early, and again only half a second later.
+            let topic = self.topics.first().map(String::as_str);
+            if let Err(error) = producer.client().fetch_metadata(topic, CONNECT_WITHIN) {
+                tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "not connected yet");
+            }
             let until = self.health.until(self.retry_for);
             while let Err(error) = producer.init_transactions(call(until)) {
                 producer.poll(Duration::ZERO);

@@ -303,6 +303,13 @@ impl KafkaSession {
     }
 }
 
+impl Drop for KafkaSession {
+    fn drop(&mut self) {
+        // All at once, since each takes a moment.
+        self.fetchers.values().for_each(|fetcher| fetcher.stop());
+    }
+}
+
 /// Where reading begins for `position`, of which what lies before `low` is gone.
 fn beginning(
     position: &Position,

@@ -133,7 +133,13 @@ impl<R: StreamRecord> KafkaSource<R> {
             }
             for message in batch.iter() {
                 match message {
-                    Ok(message) => self.message(&message, filling),
+                    Ok(message) => {
+                        self.message(&message, filling);
+                        // Without waiting to be told that there is no more.
+                        if filling.end.is_none() && self.settings.stop.is_some_and(|stop| self.next >= stop) {
+                            filling.end = Some(InputEnd::Paused);
+                        }
+                    }
                     Err(RDKafkaErrorCode::PartitionEOF) => {
                         self.at_end = true;
                         // All that there was when the run began has been delivered; what came since does not matter.
@@ -273,6 +279,11 @@ impl<R: StreamRecord> KafkaSource<R> {
 
     fn batch(&mut self, filling: Filling<R>) -> Batch<R> {
         self.over = filling.end.is_some();
+        if self.over {
+            // A partition of which nobody takes anything would hold up others that the same client fetches.
+            self.fetched = None;
+            self.settings.ended = filling.end;
+        }
         let first = filling.offsets.first().copied().unwrap_or(self.next);
         let places = Places {
             origin: Arc::clone(&self.origin),

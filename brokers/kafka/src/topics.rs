@@ -1,6 +1,8 @@
 //! What is looked up before a run: that topics are there, how many partitions they have, where they end.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
@@ -13,6 +15,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 use watermill_core::error::{BoxError, BrokerError};
 
+use crate::closing::close;
 use crate::context::{Context, Health};
 use crate::failure::{Told, client_failure, failure, hint};
 use crate::options::{Options, Start};
@@ -68,6 +71,12 @@ pub(crate) struct Looker {
     pub(crate) consumer: BaseConsumer<Context>,
     pub(crate) health: Health,
     retry_for: Duration,
+}
+
+impl Drop for Looker {
+    fn drop(&mut self) {
+        close(&self.consumer);
+    }
 }
 
 impl Looker {
@@ -235,16 +244,36 @@ impl Looker {
         };
         Ok((0..partitions).map(of).collect())
     }
+}
 
-    /// How large a batch of messages each of `topics` takes, as far as they tell.
-    pub(crate) fn limits(&self, topics: &[&str], options: &Options) -> BTreeMap<String, usize> {
-        if topics.is_empty() {
-            return BTreeMap::new();
-        }
-        config_values(&options.looker(), topics, "max.message.bytes").unwrap_or_else(|error| {
-            // Not everybody may ask. What is too large is found when it is sent, then.
-            tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "the limits of topics are not known");
-            BTreeMap::new()
+/// How large a batch of messages topics take: asked for while the run goes on to open, since that takes a client of its own.
+pub(crate) struct Limits {
+    asking: Mutex<Option<JoinHandle<BTreeMap<String, usize>>>>,
+    known: OnceLock<BTreeMap<String, usize>>,
+}
+
+impl Limits {
+    /// Asks for those of `topics`.
+    pub(crate) fn ask(options: &Options, topics: &[&str]) -> Self {
+        let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let config = options.looker();
+        let ask = move || {
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            config_values(&config, &topics, "max.message.bytes").unwrap_or_else(|error| {
+                // Not everybody may ask. What is too large is found when it is sent, then.
+                tracing::debug!(target: "watermill", error = &error as &dyn std::error::Error, "the limits of topics are not known");
+                BTreeMap::new()
+            })
+        };
+        let asking = std::thread::Builder::new().name("watermill-limits".to_owned()).spawn(ask).ok();
+        Self { asking: Mutex::new(asking), known: OnceLock::new() }
+    }
+
+    /// Those that told. Blocks.
+    pub(crate) fn known(&self) -> &BTreeMap<String, usize> {
+        self.known.get_or_init(|| {
+            let asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner).take();
+            asking.and_then(|asking| asking.join().ok()).unwrap_or_default()
         })
     }
 }
