@@ -18,6 +18,7 @@ use watermill_core::error::BrokerError;
 use crate::closing::close;
 use crate::context::{Context, Ends, Health};
 use crate::failure::{client_failure, failure};
+use crate::native::Queue;
 use crate::options::Options;
 
 /// How soon it is seen that the run is over.
@@ -87,9 +88,11 @@ impl Fetcher {
         let place = format!("topic `{topic}`, partition {partition}");
         let asked = |cause| client_failure("read", &place, cause);
         // Before it is assigned: what is fetched then goes to this queue from the first message on.
-        let mut queue = self
+        let mut callback = self
             .consumer
             .split_partition_queue(topic, partition)
+            .ok_or_else(|| failure("read", &place, "there is no such partition"))?;
+        let queue = Queue::of(&self.consumer, topic, partition)
             .ok_or_else(|| failure("read", &place, "there is no such partition"))?;
         let more = Arc::new(Notify::new());
         let notify = Arc::clone(&more);
@@ -97,7 +100,7 @@ impl Fetcher {
         waiting.retain(|waiting| waiting.strong_count() > 0);
         waiting.push(Arc::downgrade(&more));
         drop(waiting);
-        queue.set_nonempty_callback(move || notify.notify_one());
+        callback.set_nonempty_callback(move || notify.notify_one());
         let mut list = TopicPartitionList::new();
         let offset = i64::try_from(offset).unwrap_or(i64::MAX);
         list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(asked)?;
@@ -105,7 +108,7 @@ impl Fetcher {
         self.consumer.incremental_assign(&list).map_err(asked)?;
         drop(assigning);
         let end = self.ends.follow(topic, partition);
-        Ok(Fetched { queue, more, end, fetcher: Arc::clone(self), list })
+        Ok(Fetched { queue, _callback: callback, more, end, fetcher: Arc::clone(self), list })
     }
 
     pub(crate) fn health(&self) -> &Health {
@@ -163,7 +166,9 @@ impl Server {
 
 /// A partition that is fetched.
 pub(crate) struct Fetched {
-    pub(crate) queue: PartitionQueue<Context>,
+    pub(crate) queue: Queue,
+    /// Wakes who waits; the messages are taken by `queue`.
+    _callback: PartitionQueue<Context>,
     /// Notified when the queue is not empty any more.
     pub(crate) more: Arc<Notify>,
     /// Where it ends, as far as that was told; 0 before.

@@ -7,6 +7,7 @@
 //! - `sink.rs` → `outbox.rs` → `producer.rs`: from results to messages, within transactions (and `offsets_caller.rs`).
 //! - `committer.rs` → `group.rs` → `offset_metadata.rs`: from a checkpoint to offsets, and back.
 //! - `marks.rs`: EndOfStream of lanes that write to each other's partitions. `partitioner.rs`: where keys belong.
+//! - `native.rs`: many messages in one call, the only module with `unsafe`.
 //! - `topic_ends.rs`: topics that one mark ends. `sample.rs`: whether topics have the same partitioner. Both look aside by `peek.rs`.
 //! - `context.rs`, `failure.rs`: what the client library tells; `closing.rs`: the end of its clients. `fault.rs`: where tests kill.
 
@@ -22,6 +23,7 @@ mod lanes;
 mod marks;
 mod membership;
 mod message;
+mod native;
 mod offset_metadata;
 mod offsets_caller;
 mod options;

@@ -1,10 +1,10 @@
 //! A message as a reader of one's own sees it.
 
-use rdkafka::Message as _;
-use rdkafka::message::{BorrowedMessage, Headers as _};
 use watermill_core::broker::Headers;
 use watermill_core::broker::codec::{Decode, Decoded};
 use watermill_core::error::BadCause;
+
+use crate::native::Native;
 
 /// A message of Kafka, with all that is known of it: for records that are made of more than its value.
 ///
@@ -140,24 +140,18 @@ where
     }
 }
 
-/// The headers of a message; empty where it has none.
-pub(crate) fn headers_of(message: &BorrowedMessage<'_>) -> Headers {
-    let Some(headers) = message.headers() else { return Headers::new() };
-    headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect()
-}
-
 /// What is known of `message`, whose headers are `headers`.
 pub(crate) fn message_of<'a>(
-    message: &'a BorrowedMessage<'_>,
+    message: &Native<'a>,
     value: &'a [u8],
     headers: &'a Headers,
 ) -> KafkaMessage<'a> {
     KafkaMessage {
         value,
         key: message.key(),
-        timestamp: message.timestamp().to_millis(),
+        timestamp: message.timestamp(),
         partition: message.partition(),
-        offset: message.offset().max(0).cast_unsigned(),
+        offset: message.offset(),
         headers,
     }
 }

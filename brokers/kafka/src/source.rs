@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
 use watermill_core::broker::codec::Decoded;
 use watermill_core::broker::{
     Batch, BoxFuture, Fault, Headers, InputEnd, Lag, Offsets, Origin, Places, RawRecords, Source,
@@ -17,11 +15,15 @@ use watermill_core::record::StreamRecord;
 use crate::failure::{Told, client_failure, failure};
 use crate::fetch::Fetched;
 use crate::marks::{self, Passed};
-use crate::message::{DecodeMessage, headers_of, message_of};
+use crate::message::{DecodeMessage, message_of};
+use crate::native::Native;
 use crate::topic_ends::TopicEnd;
 
 /// So many messages are a batch, at most.
 const BATCH: usize = 2000;
+
+/// So many of them are taken at once.
+const CHUNK: usize = 500;
 
 /// A batch ends when its messages are so many bytes.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -125,25 +127,34 @@ impl<R: StreamRecord> KafkaSource<R> {
 
     fn take_from(&mut self, fetched: &Fetched, filling: &mut Filling<R>) -> Result<(), BrokerError> {
         while filling.read < BATCH && filling.bytes < BATCH_BYTES && filling.end.is_none() {
-            match fetched.queue.poll(Duration::ZERO) {
-                None => break,
-                Some(Ok(message)) => {
-                    self.message(&message, filling);
-                    // Without waiting to be told that there is no more.
-                    if filling.end.is_none() && self.settings.stop.is_some_and(|stop| self.next >= stop) {
-                        filling.end = Some(InputEnd::Paused);
+            let batch = fetched.queue.take(CHUNK);
+            if batch.is_empty() {
+                break;
+            }
+            for message in batch.iter() {
+                match message {
+                    Ok(message) => {
+                        self.message(&message, filling);
+                        // Without waiting to be told that there is no more.
+                        if filling.end.is_none() && self.settings.stop.is_some_and(|stop| self.next >= stop) {
+                            filling.end = Some(InputEnd::Paused);
+                        }
                     }
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.at_end = true;
-                    // All that there was when the run began has been delivered; what came since does not matter.
-                    if self.settings.stop.is_some() {
-                        filling.end = Some(InputEnd::Paused);
-                    } else if let Some(topic) = &self.settings.topic_end {
-                        topic.wait(&fetched.more);
+                    Err(RDKafkaErrorCode::PartitionEOF) => {
+                        self.at_end = true;
+                        // All that there was when the run began has been delivered; what came since does not matter.
+                        if self.settings.stop.is_some() {
+                            filling.end = Some(InputEnd::Paused);
+                        } else if let Some(topic) = &self.settings.topic_end {
+                            topic.wait(&fetched.more);
+                        }
                     }
+                    Err(code) => self.error(fetched, KafkaError::MessageConsumption(code))?,
                 }
-                Some(Err(error)) => self.error(fetched, error)?,
+                // Nothing behind the end is read.
+                if filling.end.is_some() {
+                    break;
+                }
             }
         }
         Ok(())
@@ -157,8 +168,8 @@ impl<R: StreamRecord> KafkaSource<R> {
     }
 
     #[inline]
-    fn message(&mut self, message: &BorrowedMessage<'_>, filling: &mut Filling<R>) {
-        let offset = message.offset().max(0).cast_unsigned();
+    fn message(&mut self, message: &Native<'_>, filling: &mut Filling<R>) {
+        let offset = message.offset();
         if self.settings.stop.is_some_and(|stop| offset >= stop) {
             filling.end = Some(InputEnd::Paused);
             return;
@@ -171,20 +182,20 @@ impl<R: StreamRecord> KafkaSource<R> {
         self.at_end = false;
         self.next = offset + 1;
         // Without a value it says that its key was deleted: no record.
-        let Some(value) = message.payload() else { return };
+        let Some(value) = message.value() else { return };
         if let Some((lane, lanes)) = marks::of_lane(value) {
             if offset >= self.settings.seen_before && self.settings.passed.pass(lane, lanes, offset) {
                 filling.end = Some(InputEnd::Mark);
             }
             return;
         }
-        let headers = headers_of(message);
+        let headers = message.headers();
         match self.decoder.decode(&message_of(message, value, &headers)) {
             Ok(Decoded::Record(record)) => {
                 filling.bytes += value.len() as u64;
                 filling.records.push(record);
                 filling.offsets.push(offset);
-                filling.timestamps.push(message.timestamp().to_millis().unwrap_or(-1));
+                filling.timestamps.push(message.timestamp().unwrap_or(-1));
                 if !headers.is_empty() || filling.headers.is_some() {
                     let before = filling.records.len() - 1;
                     let all = filling.headers.get_or_insert_default();
