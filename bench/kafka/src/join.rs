@@ -104,7 +104,9 @@ impl Inputs {
         if with("python") {
             watermill_servers::python_watermill()?;
         }
-        let kafka = Kafka::start(KafkaOptions::new().benchmarked().heap("1g"))?;
+        // The results of Kafka Streams have the times of the locations, which begin in 1970: by default they are old enough to be deleted.
+        let options = KafkaOptions::new().benchmarked().heap("1g").property("log.retention.ms", "-1");
+        let kafka = Kafka::start(options)?;
         let loader = Loader::new(kafka.bootstrap())?;
         let locations = kafka.fresh_topic("locations", PARTITIONS)?;
         loader.locations(&locations, PARTITIONS, each)?;

@@ -90,7 +90,8 @@ impl<M: StreamRecord> Mill<M> {
         self
     }
 
-    /// What is done with bad records of `R`. The default is to stop. Of no consequence where the mill does not read `R`.
+    /// What is done with bad records of `R`. The default is to stop. Of no consequence where the mill does not read `R`: mills of
+    /// different trees can be given the same settings.
     ///
     /// ```
     /// # extern crate watermill_core as watermill;
@@ -115,7 +116,7 @@ impl<M: StreamRecord> Mill<M> {
     }
 
     /// The stream of `R` has ended when nothing has come from it for so long while the walk waits for it. What comes later is not read by this run. By
-    /// the mill's clock.
+    /// the mill's clock. Of no consequence where the mill does not read `R`.
     ///
     /// ```
     /// # extern crate watermill_core as watermill;
@@ -147,6 +148,7 @@ impl<M: StreamRecord> Mill<M> {
     /// What is done with results of `R` that the broker cannot write: they cannot be encoded, or are too large for it. The default is to stop.
     /// Left out, they are counted in [`OutputReport::refused`](crate::OutputReport::refused); put aside, each leaves a
     /// [`DeadLetter`](crate::DeadLetter) of the kind `result` with the number of the result, but without bytes, since it has none.
+    /// Of no consequence where the mill does not write `R`.
     ///
     /// A storage that fails as a whole is another matter: [`restart`](Mill::restart).
     ///

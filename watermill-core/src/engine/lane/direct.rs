@@ -115,11 +115,12 @@ impl LaneRun {
     /// Commits when that is due, and says whether the run is to end here.
     async fn commit_or_end(&mut self, stop: bool) -> Result<Option<EndReason>, RunError> {
         let now = self.clock.now();
+        let mut begin = now;
         if self.commit_is_due(now) {
             let standing = self.walk.standing();
             self.commit(standing, false).await?;
+            begin = self.clock.now();
         }
-        let begin = now.max(self.since.last);
         self.metered(|meter| meter.calls_begin(begin));
         Ok(if stop { Some(self.steering.why_stopped()) } else { self.over(now) })
     }

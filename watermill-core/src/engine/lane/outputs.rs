@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::settings::{elapsed, later};
+use super::settings::{earlier_by, elapsed, later};
 use super::{FLUSH_AT, LaneRun, Since};
 use crate::broker::{Checkpoint, Origin, Refused};
 use crate::engine::held::Standing;
@@ -202,7 +202,7 @@ impl LaneRun {
         if self.steering.is_given_up() {
             return Err(RunError::Aborted);
         }
-        let since = self.meter.as_ref().map(|_| self.clock.now());
+        let begin = self.clock.now();
         self.committer.commit(&checkpoint).await?;
         for (port, refused) in self.ports.iter_mut().zip(refused) {
             port.refused += refused;
@@ -211,9 +211,13 @@ impl LaneRun {
         self.walk.letters_committed();
         self.tally.commits += 1;
         let now = self.clock.now();
-        self.since = Since { last: now, calls: self.tally.calls, given_up: self.tally.given_up, read: false };
+        // From beginning to beginning, so that what comes meanwhile does not wait for longer than the interval. But storage that takes longer than that does not
+        // come to commit next to nothing each time: at least half of it is left for work.
+        let pause = self.commit_every / 2;
+        let last = if elapsed(begin, now) > pause { earlier_by(now, pause) } else { begin };
+        self.since = Since { last, calls: self.tally.calls, given_up: self.tally.given_up, read: false };
         self.steering.committed(now);
-        self.metered(|meter| meter.committed(since.unwrap_or(now), now));
+        self.metered(|meter| meter.committed(begin, now));
         self.tell_metrics();
         Ok(())
     }

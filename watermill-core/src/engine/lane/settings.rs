@@ -96,6 +96,11 @@ pub(crate) fn later(from: SystemTime, by: Duration) -> SystemTime {
     from.checked_add(by.min(NEVER)).unwrap_or(from)
 }
 
+/// That much earlier.
+pub(super) fn earlier_by(from: SystemTime, by: Duration) -> SystemTime {
+    from.checked_sub(by).unwrap_or(from)
+}
+
 /// The earlier of two times, where there are any.
 pub(super) fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {
     match (one, other) {
