@@ -213,16 +213,22 @@ impl Worker {
             if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::QueueFull) {
                 return Err(error.into());
             }
-            self.producer.poll(Duration::from_millis(1));
+            self.rest();
             record = again;
         }
         self.results += 1;
         Ok(())
     }
 
+    /// A poll with a time would be busy for its last millisecond.
+    fn rest(&self) {
+        self.producer.poll(Duration::ZERO);
+        std::thread::sleep(Duration::from_micros(500));
+    }
+
     fn commit(&mut self, lanes: &[(i32, Side, Side)]) -> Result<(), Failure> {
         while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::from_millis(1));
+            self.rest();
         }
         let mut offsets = TopicPartitionList::new();
         for (partition, left, right) in lanes {

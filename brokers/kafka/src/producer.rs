@@ -36,6 +36,9 @@ use crate::outbox::Outbox;
 /// How long it may take to connect before it is gone on without.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether messages have arrived: nothing tells.
+const REST: Duration = Duration::from_micros(500);
+
 /// How long a call may take before it is made again.
 const CALL: Duration = Duration::from_secs(10);
 
@@ -381,7 +384,7 @@ fn classed(producer: &BaseProducer<Context>, error: KafkaError, until: Instant, 
 fn abort(producer: &BaseProducer<Context>, until: Instant) -> Result<(), Failed> {
     producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
     while producer.in_flight_count() > 0 && Instant::now() < until {
-        producer.poll(Duration::from_millis(1));
+        rest(producer);
     }
     again(until, || producer.abort_transaction(call(until))).map_err(|error| fatal(producer, error))
 }
@@ -415,7 +418,7 @@ fn send(
             }
             Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                 // It is slower than this lane, which waits here.
-                producer.poll(Duration::from_millis(1));
+                rest(producer);
                 if Instant::now() >= until || health.fatal().is_some() {
                     return Err(error);
                 }
@@ -425,6 +428,12 @@ fn send(
     }
     producer.poll(Duration::ZERO);
     Ok(())
+}
+
+/// Lets the client work for a moment. A poll with a time would be busy for its last millisecond.
+fn rest(producer: &BaseProducer<Context>) {
+    producer.poll(Duration::ZERO);
+    std::thread::sleep(REST);
 }
 
 /// Why not all has arrived.
@@ -442,7 +451,7 @@ fn drain(
 ) -> Result<(), Undelivered> {
     let mut ask_at = Instant::now() + ASK_AFTER;
     while producer.in_flight_count() > 0 {
-        producer.poll(Duration::from_millis(1));
+        rest(producer);
         let now = Instant::now();
         if now >= until {
             return Err(Undelivered::Late);
