@@ -1,9 +1,16 @@
-//! Reading a collection and then what changes in it: a snapshot at one point of the server's log, and the log from there on.
+//! Reading a collection and then what changes in it, without a gap between the two, and nothing twice.
+//!
+//! The collection is read in chunks, in the order of a key, and its change stream beside it from before the first chunk on. What was read reaches up to a *frontier*. A change of
+//! a document beyond it is dropped: the document is read later, as it is then. A change of one before it is delivered. What changes while a chunk is read may be in the chunk or not:
+//! so the changes are read up to a point behind the chunk before it is delivered, documents that have changed are left out of it, and their changes are delivered behind it. This needs
+//! no more of the server than its change stream: no reading at a point of its past, which it does not keep for long.
 
+use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bson::{Bson, Document, RawDocument, RawDocumentBuf, Timestamp, doc};
+use bson::{Document, RawDocumentBuf, Timestamp, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, OperationType, ResumeToken};
 use mongodb::options::{ChangeStreamOptions, FullDocumentType};
@@ -12,11 +19,12 @@ use watermill_core::broker::InputEnd;
 use watermill_core::error::BrokerError;
 use watermill_core::record::StreamRecord;
 
-use crate::documents::{Documents, Finder, Told};
+use crate::at::{At, BesideSnapshot, ByChange, Frontier, Spot};
+use crate::compare;
+use crate::documents::{Documents, Told};
 use crate::failure::{Told as Cause, code, driver_failure, failure};
-use crate::index::Behind;
 use crate::patience::Patience;
-use crate::place::{Order, Place, read_token, token};
+use crate::place::Place;
 use crate::read_collection::Changes;
 use crate::reader::{Reading, Stop, is_mark};
 use crate::source::{Deliver, Gauge, Reader};
@@ -24,106 +32,26 @@ use crate::source::{Deliver, Gauge, Reader};
 /// The server waits so long for a change before it says that there is none.
 const AWAIT: Duration = Duration::from_millis(500);
 
+/// So many documents are a chunk.
+const CHUNK: usize = 2000;
+
 /// Where nothing changes for so long, positions go on with the log all the same: it does not reach back for ever.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// So long the last change before a restart is looked for, to be compared with.
 const LAST: Duration = Duration::from_secs(5);
 
-/// How far it was read.
-#[derive(Debug, Clone)]
-pub(crate) enum At {
-    /// Nothing was.
-    Beginning,
-    /// The collection as it was at this time, up to a place.
-    Snapshot(Timestamp, Option<Place>),
-    /// All of that.
-    From(Timestamp),
-    /// All changes up to this one.
-    Behind(ResumeToken),
-}
-
 /// Reads it.
 pub(crate) struct ChangeReader {
     pub(crate) reading: Reading,
     pub(crate) changes: Changes,
-    pub(crate) at: At,
+    /// `None` when nothing was read.
+    pub(crate) spot: Option<Spot>,
     /// How many documents were before.
     pub(crate) next: u64,
     /// The last record before a restart: how many were before it, and from where it is read.
-    pub(crate) last: Option<(u64, At)>,
+    pub(crate) last: Option<(u64, Spot)>,
     pub(crate) ended: bool,
-}
-
-impl At {
-    /// As a position has it.
-    fn token(&self, order: &Order) -> Option<String> {
-        match self {
-            Self::Beginning => None,
-            Self::Snapshot(time, after) => {
-                let after = after.as_ref().map(|place| order.document(place));
-                Some(token(
-                    "snapshot",
-                    doc! { "at": *time, "after": after.map_or(Bson::Null, Bson::Document) },
-                ))
-            }
-            Self::From(time) => Some(token("from", *time)),
-            Self::Behind(behind) => {
-                Some(token("behind", bson::serialize_to_bson(behind).unwrap_or(Bson::Null)))
-            }
-        }
-    }
-
-    /// What a token says; `None` of one that is another stream's.
-    pub(crate) fn read(text: &str, order: &Order) -> Option<Self> {
-        let mut token = read_token(text)?;
-        if let Some(Bson::Document(mut snapshot)) = token.remove("snapshot") {
-            let Some(Bson::Timestamp(time)) = snapshot.remove("at") else { return None };
-            let after = match snapshot.remove("after") {
-                Some(Bson::Document(after)) => Some(order.read(after)?),
-                _ => None,
-            };
-            return Some(Self::Snapshot(time, after));
-        }
-        if let Some(Bson::Timestamp(time)) = token.remove("from") {
-            return Some(Self::From(time));
-        }
-        let behind = bson::deserialize_from_bson(token.remove("behind")?).ok()?;
-        Some(Self::Behind(behind))
-    }
-}
-
-/// Documents of a snapshot are found by their places.
-#[derive(Debug)]
-struct BySnapshot(Arc<Order>, Timestamp);
-
-impl Finder for BySnapshot {
-    type Note = ();
-
-    fn behind(&self, document: &RawDocument, (): &()) -> String {
-        let at = At::Snapshot(self.1, Some(self.0.place(document)));
-        at.token(&self.0).unwrap_or_default()
-    }
-
-    fn itself(&self, _: &RawDocument, (): &(), before: Option<String>) -> Option<String> {
-        before.or_else(|| At::Snapshot(self.1, None).token(&self.0))
-    }
-}
-
-/// Changes are found by the server's tokens; each is the next one behind the one before it.
-#[derive(Debug)]
-struct ByToken;
-
-impl Finder for ByToken {
-    type Note = ResumeToken;
-
-    fn behind(&self, _: &RawDocument, note: &ResumeToken) -> String {
-        token("behind", bson::serialize_to_bson(note).unwrap_or(Bson::Null))
-    }
-
-    fn itself(&self, _: &RawDocument, _: &ResumeToken, before: Option<String>) -> Option<String> {
-        before
-    }
 }
 
 type Event = ChangeStreamEvent<RawDocumentBuf>;
@@ -135,11 +63,21 @@ enum Seen {
     Nothing,
 }
 
-impl ChangeReader {
-    fn order(&self) -> &Arc<Order> {
-        &self.reading.order
+/// Where a change of `document` stands to what was read.
+fn is_before(frontier: &Frontier, place: &Place) -> bool {
+    match frontier {
+        Frontier::Start => false,
+        Frontier::At(at) => compare::places(place, at) != Ordering::Greater,
+        Frontier::End => true,
     }
+}
 
+/// What tells a document apart.
+fn id_of(document: &RawDocumentBuf) -> String {
+    crate::place::value_at(document, "_id").to_string()
+}
+
+impl ChangeReader {
     async fn read_all<R>(mut self, to: &Deliver<R>) -> Result<(), Stop>
     where
         R: StreamRecord + DeserializeOwned,
@@ -148,30 +86,20 @@ impl ChangeReader {
             return self.finish(to).await;
         }
         let mut patience = Patience::new(self.reading.driver.retry_for);
-        if let Some((offset, at)) = self.last.take() {
-            self.deliver_last(offset, &at, to).await?;
+        if let Some((offset, spot)) = self.last.take() {
+            self.deliver_last(offset, &spot, to).await?;
         }
         loop {
-            let done = match self.at.clone() {
-                At::Beginning => self.begin().await,
-                At::Snapshot(time, after) => self.snapshot(time, after, to, &mut patience).await,
-                At::From(_) | At::Behind(_) => match self.follow(to, &mut patience).await {
-                    Ok(()) => return Ok(()),
-                    Err(stop) => Err(stop),
-                },
-            };
-            match done {
-                Ok(()) => {}
+            match self.go_on(to, &mut patience).await {
+                // What was delivered is behind `spot`, so it goes on exactly there.
                 Err(Stop::Failed(error)) => {
                     if let Some(lost) = self.lost(&error) {
                         return Err(Stop::Broker(lost));
                     }
-                    patience
-                        .after(error, "read the changes of", self.reading.location())
-                        .await
-                        .map_err(Stop::Broker)?;
+                    let location = self.reading.location();
+                    patience.after(error, "read the changes of", location).await.map_err(Stop::Broker)?;
                 }
-                Err(stop) => return Err(stop),
+                other => return other,
             }
         }
     }
@@ -180,13 +108,9 @@ impl ChangeReader {
     fn lost(&self, error: &mongodb::error::Error) -> Option<BrokerError> {
         let what = match code(error)? {
             286 | 280 => "the server's log does not reach back to where the last run stopped",
-            239 | 246 => {
-                "the server does not keep its past long enough for the snapshot that was being read (`minSnapshotHistoryWindowInSeconds`)"
-            }
             260 | 40647 | 50811 | 50795 => {
                 "the server does not know the place where the last run stopped: it is another server, or its data was restored"
             }
-            72 | 40415 | 51024 => "the server cannot read at a point of its past, which takes MongoDB 5.0",
             40573 => "the server has no change streams: it belongs to no replica set",
             _ => return None,
         };
@@ -197,90 +121,209 @@ impl ChangeReader {
         Some(failure("go on with the changes of", self.reading.location(), Cause(cause)))
     }
 
-    /// Chooses the point between the snapshot and the changes.
-    async fn begin(&mut self) -> Result<(), Stop> {
+    async fn now(&self) -> Result<Timestamp, Stop> {
         let time = self.reading.driver.operation_time().await?;
-        let Some(time) = time else {
+        time.ok_or_else(|| {
             let cause = "the server tells no time of its log, which change streams need";
-            return Err(Stop::Broker(failure("watch", self.reading.location(), cause)));
-        };
-        self.at = if self.changes.only { At::From(time) } else { At::Snapshot(time, None) };
-        Ok(())
+            Stop::Broker(failure("watch", self.reading.location(), cause))
+        })
     }
 
-    /// Reads the collection as it was at `time`.
-    async fn snapshot<R>(
+    async fn go_on<R>(&mut self, to: &Deliver<R>, patience: &mut Patience) -> Result<(), Stop>
+    where
+        R: StreamRecord + DeserializeOwned,
+    {
+        let mut spot = match self.spot.take() {
+            Some(spot) => spot,
+            None => {
+                let frontier = if self.changes.only { Frontier::End } else { Frontier::Start };
+                Spot { at: At::From(self.now().await?), frontier }
+            }
+        };
+        self.spot = Some(spot.clone());
+        let mut stream = self.open(&spot.at).await?;
+        while spot.frontier != Frontier::End {
+            if self.read_chunk(&mut stream, &mut spot, to, patience).await? {
+                return Ok(());
+            }
+        }
+        self.follow(&mut stream, spot, to, patience).await
+    }
+
+    /// Reads the next chunk, and what has changed until then. Says whether the stream has come to its end.
+    async fn read_chunk<R>(
         &mut self,
-        time: Timestamp,
-        after: Option<Place>,
+        stream: &mut ChangeStream<Event>,
+        spot: &mut Spot,
         to: &Deliver<R>,
         patience: &mut Patience,
-    ) -> Result<(), Stop>
+    ) -> Result<bool, Stop>
     where
         R: StreamRecord + DeserializeOwned,
     {
         let reading = &self.reading;
-        let mut find = doc! {
-            "find": &reading.name,
-            "sort": reading.order.sort(1),
-            "hint": &reading.index.name,
-            "batchSize": 4000,
-            "readConcern": { "level": "snapshot", "atClusterTime": time },
+        let order = Arc::clone(&reading.order);
+        let after = match &spot.frontier {
+            Frontier::At(place) => Some(place.clone()),
+            _ => None,
         };
-        if let Some(after) = &after {
-            let Behind { min, filter } = reading.index.behind(&reading.order, after);
-            min.map(|min| find.insert("min", min));
-            filter.map(|filter| find.insert("filter", filter));
-        }
-        if let Some(projection) = &reading.projection {
-            find.insert("projection", projection.clone());
-        }
-        let cursor = reading.driver.db().run_cursor_command(find).await?;
-        let mut cursor = cursor.with_type::<RawDocumentBuf>();
-        let finder = Arc::new(BySnapshot(Arc::clone(&reading.order), time));
-        let (mut skipping, mut marked, mut more) = (after, false, true);
-        while more {
-            let mut documents = Documents::new(Arc::clone(&finder), self.at.token(&reading.order));
-            while !documents.is_full() {
-                more = cursor.advance().await?;
-                if !more {
-                    break;
-                }
-                patience.restore();
-                let document = cursor.current();
-                if let Some(place) = skipping.take()
-                    && reading.order.place(document) == place
-                {
-                    continue;
-                }
-                if is_mark(document) {
-                    marked = true;
-                } else if reading.takes(document) {
-                    documents.push(document, ());
-                }
-            }
-            if let Some(last) = documents.len().checked_sub(1).and_then(|last| documents.get(last)) {
-                let (place, first) = (reading.order.place(last), self.next);
-                self.next += documents.len() as u64;
-                let delivery = reading.decoding.deliver::<R, _>(documents, first, self.next, &[], None);
-                to.send(Ok(delivery)).await.map_err(|_| Stop::Closed)?;
-                self.at = At::Snapshot(time, Some(place));
+        let collection = reading.driver.collection(&reading.name).clone_with_type::<RawDocumentBuf>();
+        let (filter, mut options) = reading.query(after.as_ref(), None);
+        // One more where the first is the place itself.
+        options.limit = Some(CHUNK as i64 + 1);
+        let mut cursor = collection.find(filter).with_options(options).await?;
+        let mut chunk: Vec<(Place, RawDocumentBuf)> = Vec::new();
+        let mut count = 0;
+        while cursor.advance().await? {
+            count += 1;
+            let document = cursor.current();
+            let place = order.place(document);
+            if Some(&place) != after.as_ref() {
+                chunk.push((place, document.to_owned()));
             }
         }
-        self.at = At::From(time);
-        if marked {
+        patience.restore();
+        let events = self.events_until(stream, self.now().await?, patience).await?;
+        let before = spot.clone();
+        if let Some((place, _)) = chunk.last() {
+            spot.frontier = Frontier::At(place.clone());
+        }
+        let is_last = count <= CHUNK;
+        if is_last {
+            spot.frontier = Frontier::End;
+        }
+        let mut changes = Vec::with_capacity(events.len());
+        // Those that come as changes, and so not as documents of the chunk.
+        let mut changed: HashSet<String> = HashSet::new();
+        for event in events {
+            let (token, seen) = (event.id.clone(), self.seen(event)?);
+            if let Seen::Document(document, how) = &seen
+                && self.is_delivered(document, how, &spot.frontier)
+            {
+                changed.insert(id_of(document));
+            }
+            changes.push((token, seen));
+        }
+        let place = BesideSnapshot { order: Arc::clone(&order), at: spot.at.clone() };
+        let mut documents = Documents::new(Arc::new(place), before.token(&order));
+        for (_, document) in &chunk {
+            if !is_mark(document) && self.reading.takes(document) && !changed.contains(&id_of(document)) {
+                documents.push(document, ());
+            }
+        }
+        // Behind the chunk, and all that was left out of it is a change that is delivered next.
+        self.deliver(documents, &[], None, spot, to).await?;
+        if self.deliver_events(changes, spot, to).await? {
+            return Ok(true);
+        }
+        // A mark that was there ends the stream with what was there.
+        if is_last && self.has_mark().await? {
             self.finish(to).await?;
-            return Err(Stop::Closed);
+            return Ok(true);
         }
+        Ok(false)
+    }
+
+    /// Whether a change is told: one of a document that is read later is not. Of what was deleted no place is known.
+    fn is_delivered(&self, document: &RawDocumentBuf, how: &Told, frontier: &Frontier) -> bool {
+        how.operation == "delete" || is_before(frontier, &self.reading.order.place(document))
+    }
+
+    /// Whether the mark was there. Asked once, so it may take a look at every document.
+    async fn has_mark(&self) -> Result<bool, mongodb::error::Error> {
+        let collection =
+            self.reading.driver.collection(&self.reading.name).clone_with_type::<RawDocumentBuf>();
+        let found = collection.find_one(doc! { "eos__": true }).await?;
+        Ok(found.is_some_and(|document| is_mark(&document)))
+    }
+
+    /// What has changed up to a point of the log.
+    async fn events_until(
+        &self,
+        stream: &mut ChangeStream<Event>,
+        until: Timestamp,
+        patience: &mut Patience,
+    ) -> Result<Vec<Event>, Stop> {
+        let mut events = Vec::new();
+        while let Some(event) = stream.next_if_any().await? {
+            patience.restore();
+            let behind = event
+                .cluster_time
+                .is_some_and(|time| (time.time, time.increment) > (until.time, until.increment));
+            events.push(event);
+            if behind {
+                break;
+            }
+        }
+        Ok(events)
+    }
+
+    /// Delivers those changes that are of documents before the frontier.
+    async fn deliver_events<R>(
+        &mut self,
+        events: Vec<(ResumeToken, Seen)>,
+        spot: &mut Spot,
+        to: &Deliver<R>,
+    ) -> Result<bool, Stop>
+    where
+        R: StreamRecord + DeserializeOwned,
+    {
+        let order = Arc::clone(&self.reading.order);
+        let mut rest = events.into_iter().peekable();
+        while rest.peek().is_some() {
+            let finder = Arc::new(ByChange { order: Arc::clone(&order), frontier: spot.frontier.clone() });
+            let mut documents = Documents::new(finder, spot.token(&order));
+            let (mut told, mut marked) = (Vec::new(), false);
+            while let Some((token, seen)) = rest.next_if(|_| !documents.is_full() && !marked) {
+                match seen {
+                    Seen::Document(document, how) => {
+                        if self.is_delivered(&document, &how, &spot.frontier) {
+                            documents.push(&document, token.clone());
+                            told.push(how);
+                        }
+                    }
+                    Seen::Mark => marked = spot.frontier == Frontier::End,
+                    Seen::Nothing => {}
+                }
+                spot.at = At::Behind(token);
+            }
+            let end = marked.then_some(InputEnd::Mark);
+            self.deliver(documents, &told, end, spot, to).await?;
+            if marked {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Delivers a batch, from behind which reading goes on at `spot`.
+    async fn deliver<R, F>(
+        &mut self,
+        documents: Documents<F>,
+        told: &[Told],
+        end: Option<InputEnd>,
+        spot: &Spot,
+        to: &Deliver<R>,
+    ) -> Result<(), Stop>
+    where
+        R: StreamRecord + DeserializeOwned,
+        F: crate::documents::Finder,
+    {
+        let first = self.next;
+        self.next += documents.len() as u64;
+        let documents = documents.then(spot.token(&self.reading.order));
+        let delivery = self.reading.decoding.deliver::<R, _>(documents, first, self.next, told, end);
+        to.send(Ok(delivery)).await.map_err(|_| Stop::Closed)?;
+        self.spot = Some(spot.clone());
         Ok(())
     }
 
-    fn options(&self, at: &At) -> ChangeStreamOptions {
+    fn options(at: &At) -> ChangeStreamOptions {
         let mut options = ChangeStreamOptions::default();
         options.full_document = Some(FullDocumentType::UpdateLookup);
         options.max_await_time = Some(AWAIT);
         match at {
-            // What happened at that time is in the snapshot.
+            // What happened at that time was there when reading began.
             At::From(time) => {
                 let (seconds, increment) = match time.increment.checked_add(1) {
                     Some(increment) => (time.time, increment),
@@ -289,7 +332,6 @@ impl ChangeReader {
                 options.start_at_operation_time = Some(Timestamp { time: seconds, increment });
             }
             At::Behind(token) => options.start_after = Some(token.clone()),
-            At::Beginning | At::Snapshot(..) => {}
         }
         options
     }
@@ -297,60 +339,49 @@ impl ChangeReader {
     async fn open(&self, at: &At) -> Result<ChangeStream<Event>, mongodb::error::Error> {
         let collection =
             self.reading.driver.collection(&self.reading.name).clone_with_type::<RawDocumentBuf>();
-        collection.watch().with_options(self.options(at)).await
+        collection.watch().with_options(Self::options(at)).await
     }
 
     /// Reads what changes, until the mark comes.
-    async fn follow<R>(&mut self, to: &Deliver<R>, patience: &mut Patience) -> Result<(), Stop>
+    async fn follow<R>(
+        &mut self,
+        stream: &mut ChangeStream<Event>,
+        mut spot: Spot,
+        to: &Deliver<R>,
+        patience: &mut Patience,
+    ) -> Result<(), Stop>
     where
         R: StreamRecord + DeserializeOwned,
     {
-        let mut stream = self.open(&self.at).await?;
         let mut delivered = Instant::now();
         loop {
-            let mut documents = Documents::new(Arc::new(ByToken), self.at.token(self.order()));
-            let (mut told, mut marked) = (Vec::new(), false);
+            let mut events = Vec::new();
             // What is there is taken; where nothing is, this waits.
-            while !documents.is_full() && !marked {
-                let next = stream.next_if_any().await;
-                let Some(event) = next? else {
+            while events.len() < CHUNK {
+                let Some(event) = stream.next_if_any().await? else {
                     patience.restore();
-                    if documents.len() > 0 {
-                        break;
-                    }
-                    if to.is_closed() {
-                        return Err(Stop::Closed);
-                    }
-                    // Nothing has changed, but the log has gone on: its end is the better place to go on from.
-                    if let Some(token) = stream.resume_token() {
-                        self.at = At::Behind(token);
-                        documents = Documents::new(Arc::new(ByToken), self.at.token(self.order()));
-                    }
-                    if delivered.elapsed() >= IDLE {
-                        break;
-                    }
-                    continue;
+                    break;
                 };
-                patience.restore();
-                let token = event.id.clone();
-                match self.seen(event)? {
-                    Seen::Document(document, how) => {
-                        documents.push(&document, token.clone());
-                        told.push(how);
-                    }
-                    Seen::Mark => marked = true,
-                    Seen::Nothing => {}
-                }
-                self.at = At::Behind(token);
+                events.push((event.id.clone(), self.seen(event)?));
             }
-            let first = self.next;
-            self.next += documents.len() as u64;
-            let end = marked.then_some(InputEnd::Mark);
-            let delivery = self.reading.decoding.deliver::<R, _>(documents, first, self.next, &told, end);
-            to.send(Ok(delivery)).await.map_err(|_| Stop::Closed)?;
-            delivered = Instant::now();
-            if marked {
-                return Ok(());
+            if to.is_closed() {
+                return Err(Stop::Closed);
+            }
+            if !events.is_empty() {
+                delivered = Instant::now();
+                if self.deliver_events(events, &mut spot, to).await? {
+                    return Ok(());
+                }
+            } else if delivered.elapsed() >= IDLE {
+                // Nothing has changed, but the log has gone on.
+                if let Some(token) = stream.resume_token() {
+                    spot.at = At::Behind(token);
+                }
+                let finder =
+                    Arc::new(ByChange { order: Arc::clone(&self.reading.order), frontier: Frontier::End });
+                let documents = Documents::new(finder, None);
+                self.deliver(documents, &[], None, &spot, to).await?;
+                delivered = Instant::now();
             }
         }
     }
@@ -395,63 +426,35 @@ impl ChangeReader {
     }
 
     /// Delivers the last record that an earlier run has let in, if it can still be had: what comes is compared with its key.
-    async fn deliver_last<R>(&self, offset: u64, at: &At, to: &Deliver<R>) -> Result<(), Stop>
+    async fn deliver_last<R>(&self, offset: u64, spot: &Spot, to: &Deliver<R>) -> Result<(), Stop>
     where
         R: StreamRecord + DeserializeOwned,
     {
-        let found = match at {
-            // It stands in the snapshot, behind the one before it.
-            At::Snapshot(time, after) => self.first_of_snapshot(*time, after.as_ref()).await,
-            At::From(_) | At::Behind(_) => self.first_change(at).await,
-            At::Beginning => Ok(None),
+        let found = match &spot.frontier {
+            Frontier::At(place) => self.at_place(place).await,
+            _ => self.first_change(&spot.at).await,
         };
         // A server that does not have it any more may still have what comes behind it.
         let Ok(Some(document)) = found else { return Ok(()) };
-        let mut documents = Documents::new(Arc::new(ByToken), at.token(self.order()));
-        let Some(note) = bson::deserialize_from_bson::<ResumeToken>(Bson::Document(Document::new())).ok()
-        else {
-            return Ok(());
-        };
-        documents.push(&document, note);
+        let place = BesideSnapshot { order: Arc::clone(&self.reading.order), at: spot.at.clone() };
+        let mut documents = Documents::new(Arc::new(place), None);
+        documents.push(&document, ());
         let delivery = self.reading.decoding.deliver::<R, _>(documents, offset, offset + 1, &[], None);
         to.send(Ok(delivery)).await.map_err(|_| Stop::Closed)
     }
 
-    async fn first_of_snapshot(
-        &self,
-        time: Timestamp,
-        after: Option<&Place>,
-    ) -> Result<Option<RawDocumentBuf>, mongodb::error::Error> {
-        let reading = &self.reading;
-        let mut find = doc! {
-            "find": &reading.name,
-            "sort": reading.order.sort(1),
-            "hint": &reading.index.name,
-            "limit": 100,
-            "singleBatch": true,
-            "readConcern": { "level": "snapshot", "atClusterTime": time },
-        };
-        if let Some(after) = after {
-            let Behind { min, filter } = reading.index.behind(&reading.order, after);
-            min.map(|min| find.insert("min", min));
-            filter.map(|filter| find.insert("filter", filter));
-        }
-        let cursor = reading.driver.db().run_cursor_command(find).await?;
-        let mut cursor = cursor.with_type::<RawDocumentBuf>();
-        while cursor.advance().await? {
-            let document = cursor.current();
-            let itself = after.is_some_and(|place| reading.order.place(document) == *place);
-            if !itself && !is_mark(document) && reading.takes(document) {
-                return Ok(Some(document.to_owned()));
-            }
-        }
-        Ok(None)
+    /// The document at a place, if it is still there.
+    async fn at_place(&self, place: &Place) -> Result<Option<RawDocumentBuf>, mongodb::error::Error> {
+        let collection =
+            self.reading.driver.collection(&self.reading.name).clone_with_type::<RawDocumentBuf>();
+        let found = collection.find_one(doc! { "_id": place.id.clone() }).await?;
+        Ok(found.filter(|document| self.reading.order.place(document) == *place))
     }
 
     async fn first_change(&self, at: &At) -> Result<Option<RawDocumentBuf>, mongodb::error::Error> {
         let mut stream = self.open(at).await?;
-        let until = tokio::time::Instant::now() + LAST;
-        while tokio::time::Instant::now() < until {
+        let until = Instant::now() + LAST;
+        while Instant::now() < until {
             let Some(event) = stream.next_if_any().await? else { continue };
             if let Ok(Seen::Document(document, _)) = self.seen(event) {
                 return Ok(Some(document));
@@ -460,11 +463,13 @@ impl ChangeReader {
         Ok(None)
     }
 
-    async fn finish<R>(&self, to: &Deliver<R>) -> Result<(), Stop>
+    async fn finish<R>(&mut self, to: &Deliver<R>) -> Result<(), Stop>
     where
         R: StreamRecord + DeserializeOwned,
     {
-        let documents = Documents::new(Arc::new(ByToken), self.at.token(self.order()));
+        let finder = Arc::new(ByChange { order: Arc::clone(&self.reading.order), frontier: Frontier::End });
+        let token = self.spot.as_ref().and_then(|spot| spot.token(&self.reading.order));
+        let documents = Documents::new(finder, token);
         let delivery =
             self.reading.decoding.deliver::<R, _>(documents, self.next, self.next, &[], Some(InputEnd::Mark));
         to.send(Ok(delivery)).await.map_err(|_| Stop::Closed)

@@ -46,11 +46,18 @@ pub(crate) struct Documents<F: Finder> {
     finder: Arc<F>,
     /// From where the first of them was read on.
     before: Option<String>,
+    /// From where reading goes on behind the last of them, where that is not told by itself.
+    then: Option<String>,
 }
 
 impl<F: Finder> Documents<F> {
     pub(crate) fn new(finder: Arc<F>, before: Option<String>) -> Self {
-        Self { bytes: Vec::new(), starts: Vec::new(), notes: Vec::new(), finder, before }
+        Self { bytes: Vec::new(), starts: Vec::new(), notes: Vec::new(), finder, before, then: None }
+    }
+
+    /// Reading goes on there behind the last of them: more was looked at than they are.
+    pub(crate) fn then(self, then: Option<String>) -> Self {
+        Self { then, ..self }
     }
 
     pub(crate) fn push(&mut self, document: &RawDocument, note: F::Note) {
@@ -77,6 +84,9 @@ impl<F: Finder> Documents<F> {
 
 impl<F: Finder> Tokens for Documents<F> {
     fn before(&self, entry: usize) -> Option<String> {
+        if entry == self.len() && self.then.is_some() {
+            return self.then.clone();
+        }
         let Some(last) = entry.checked_sub(1) else { return self.before.clone() };
         Some(self.finder.behind(self.get(last)?, self.notes.get(last)?))
     }

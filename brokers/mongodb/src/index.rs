@@ -61,32 +61,24 @@ impl Index {
 
 /// The `_id`s behind this one: those of its type that are greater, and those of the types that come after it.
 fn behind_id(id: &Bson) -> Document {
-    // As the server orders them; an array cannot be an `_id`.
-    const TYPES: [&[&str]; 11] = [
+    // In the order of `compare::class`; an array cannot be an `_id`.
+    const TYPES: [&[&str]; 14] = [
+        &["minKey"],
         &["null"],
         &["double", "int", "long", "decimal"],
         &["symbol", "string"],
         &["object"],
+        &[],
         &["binData"],
         &["objectId"],
         &["bool"],
         &["date"],
         &["timestamp"],
         &["regex"],
+        &["javascript"],
         &["maxKey"],
     ];
-    let own = match id {
-        Bson::Null | Bson::Undefined => 0,
-        Bson::Double(_) | Bson::Int32(_) | Bson::Int64(_) | Bson::Decimal128(_) => 1,
-        Bson::String(_) | Bson::Symbol(_) => 2,
-        Bson::Document(_) | Bson::Array(_) => 3,
-        Bson::Binary(_) => 4,
-        Bson::ObjectId(_) => 5,
-        Bson::Boolean(_) => 6,
-        Bson::DateTime(_) => 7,
-        Bson::Timestamp(_) => 8,
-        _ => 9,
-    };
+    let own = crate::compare::class(id);
     let later: Vec<&str> = TYPES.iter().skip(own + 1).flat_map(|types| types.iter().copied()).collect();
     // Of a NaN nothing is greater to an operator, and all numbers are to the index.
     let greater = match id {

@@ -113,7 +113,7 @@ impl Reading {
     }
 
     /// How the documents behind a place are asked for.
-    fn query(&self, after: Option<&Place>, most: Option<&Place>) -> (Document, FindOptions) {
+    pub(crate) fn query(&self, after: Option<&Place>, most: Option<&Place>) -> (Document, FindOptions) {
         let Behind { min, filter } =
             after.map(|place| self.index.behind(&self.order, place)).unwrap_or_default();
         let filter = match (self.filter.clone(), filter) {

@@ -10,8 +10,9 @@ use watermill_core::broker::{
 };
 use watermill_core::error::BrokerError;
 
+use crate::at::Spot;
 use crate::broker::{Input, MongoBroker, Output};
-use crate::changes::{At, ChangeReader};
+use crate::changes::ChangeReader;
 use crate::committer::{Delivery, MongoCommitter, Work, fenced};
 use crate::documents::Decoding;
 use crate::driver::Driver;
@@ -380,20 +381,18 @@ impl PlannedInput {
         position: Option<&Position>,
         ended: bool,
     ) -> Option<ChangeReader> {
-        let at = |text: &Option<String>| match text {
-            Some(text) => At::read(text, &self.order),
-            None => Some(At::Beginning),
-        };
-        let (mut next, mut start, mut last) = (0, At::Beginning, None);
+        let mut reader = ChangeReader { reading, changes, spot: None, next: 0, last: None, ended };
         if let Some(position) = position {
-            (next, start) = (position.next, at(&position.token)?);
-            if let Some(record) =
-                position.last.as_ref().filter(|last| last.offset < next && last.token.is_some())
-            {
-                last = Some((record.offset, at(&record.token)?));
+            reader.next = position.next;
+            if let Some(token) = &position.token {
+                reader.spot = Some(Spot::read(token, &self.order)?);
+            }
+            let last = position.last.as_ref().filter(|last| last.offset < position.next);
+            if let Some((last, token)) = last.and_then(|last| Some((last, last.token.as_ref()?))) {
+                reader.last = Some((last.offset, Spot::read(token, &self.order)?));
             }
         }
-        Some(ChangeReader { reading, changes, at: start, next, last, ended })
+        Some(reader)
     }
 }
 

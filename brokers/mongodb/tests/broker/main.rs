@@ -11,4 +11,5 @@ mod errors;
 mod oracle;
 mod resume;
 mod types;
+mod watching;
 mod writing;
