@@ -211,6 +211,18 @@ impl MongoBroker {
         self
     }
 
+    /// Makes the indexes that are missing on what is read. On a large collection that takes its time, and on a server that others use it is a thing to be asked for.
+    ///
+    /// ```
+    /// # use watermill_core::record::Json;
+    /// # use watermill_mongodb::MongoBroker;
+    /// let mongo = MongoBroker::new("mongodb://localhost:27017", "robots").read::<Json>("locations").create_indexes();
+    /// ```
+    pub fn create_indexes(mut self) -> Self {
+        self.options.create_indexes = true;
+        self
+    }
+
     /// Goes on where an earlier run has come to the end of its streams: by itself that is remembered, and a run that is started again says so and ends.
     ///
     /// ```
@@ -349,7 +361,7 @@ fn check_name(action: &str, name: &str) -> Result<(), BrokerError> {
             "that is no name of a collection: not empty, up to 200 bytes, without `$`, and not of `system.`";
         return Err(failure(action, named(), cause));
     }
-    if [crate::positions::COLLECTION, crate::leases::COLLECTION].contains(&name) {
+    if [crate::positions::COLLECTION, crate::leases::COLLECTION, crate::changes::POINTS].contains(&name) {
         return Err(failure(action, named(), "positions and leases are kept there"));
     }
     Ok(())

@@ -4,13 +4,17 @@
 //! a document beyond it is dropped: the document is read later, as it is then. A change of one before it is delivered. What changes while a chunk is read may be in the chunk or not:
 //! so the changes are read up to a point behind the chunk before it is delivered, documents that have changed are left out of it, and their changes are delivered behind it. This needs
 //! no more of the server than its change stream: no reading at a point of its past, which it does not keep for long.
+//!
+//! The point behind a chunk is a document of our own, written when the chunk was read: when it comes in the stream, all that was before has come. That the server has nothing to tell at the
+//! moment says nothing, since it may not have looked through all of its log yet. So the stream is one of the database, of both collections.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bson::{Document, RawDocumentBuf, Timestamp, doc};
+use bson::oid::ObjectId;
+use bson::{DateTime, Document, RawDocumentBuf, Timestamp, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, OperationType, ResumeToken};
 use mongodb::options::{ChangeStreamOptions, FullDocumentType};
@@ -31,6 +35,15 @@ use crate::source::{Deliver, Gauge, Reader};
 
 /// The server waits so long for a change before it says that there is none.
 const AWAIT: Duration = Duration::from_millis(500);
+
+/// The same, while there are documents to be read.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Where the documents are by which we know how far a stream has come.
+pub(crate) const POINTS: &str = "watermill_points";
+
+/// Such a document comes within this time, if it comes at all.
+const COMES: Duration = Duration::from_secs(60);
 
 /// So many documents are a chunk.
 const CHUNK: usize = 2000;
@@ -141,12 +154,15 @@ impl ChangeReader {
             }
         };
         self.spot = Some(spot.clone());
-        let mut stream = self.open(&spot.at).await?;
-        while spot.frontier != Frontier::End {
-            if self.read_chunk(&mut stream, &mut spot, to, patience).await? {
-                return Ok(());
+        if spot.frontier != Frontier::End {
+            let mut stream = self.open(&spot.at, GLANCE).await?;
+            while spot.frontier != Frontier::End {
+                if self.read_chunk(&mut stream, &mut spot, to, patience).await? {
+                    return Ok(());
+                }
             }
         }
+        let mut stream = self.open(&spot.at, AWAIT).await?;
         self.follow(&mut stream, spot, to, patience).await
     }
 
@@ -183,7 +199,7 @@ impl ChangeReader {
             }
         }
         patience.restore();
-        let events = self.events_until(stream, self.now().await?, patience).await?;
+        let events = self.events_until_now(stream, patience).await?;
         let before = spot.clone();
         if let Some((place, _)) = chunk.last() {
             spot.frontier = Frontier::At(place.clone());
@@ -237,25 +253,39 @@ impl ChangeReader {
         Ok(found.is_some_and(|document| is_mark(&document)))
     }
 
-    /// What has changed up to a point of the log.
-    async fn events_until(
+    /// What has changed until now.
+    async fn events_until_now(
         &self,
         stream: &mut ChangeStream<Event>,
-        until: Timestamp,
         patience: &mut Patience,
     ) -> Result<Vec<Event>, Stop> {
+        let own = ObjectId::new();
+        let points = self.reading.driver.collection(POINTS);
+        points.insert_one(doc! { "_id": own, "time": DateTime::now() }).await?;
+        let since = Instant::now();
         let mut events = Vec::new();
-        while let Some(event) = stream.next_if_any().await? {
+        let is_own = |event: &Event| {
+            let key = event.document_key.as_ref().and_then(|key| key.get_object_id("_id").ok());
+            key == Some(own) && self.is_of(event, POINTS)
+        };
+        while since.elapsed() < COMES {
+            let Some(event) = stream.next_if_any().await? else { continue };
             patience.restore();
-            let behind = event
-                .cluster_time
-                .is_some_and(|time| (time.time, time.increment) > (until.time, until.increment));
-            events.push(event);
-            if behind {
-                break;
+            if is_own(&event) {
+                // If it stays, it does no harm.
+                drop(points.delete_one(doc! { "_id": own }).await);
+                return Ok(events);
             }
+            events.push(event);
         }
-        Ok(events)
+        let cause = format!(
+            "the change stream of the database does not tell what is written to collection `{POINTS}`: it is behind by more than {COMES:?}"
+        );
+        Err(Stop::Broker(failure("watch", self.reading.location(), Cause(cause))))
+    }
+
+    fn is_of(&self, event: &Event, collection: &str) -> bool {
+        event.ns.as_ref().is_some_and(|name| name.coll.as_deref() == Some(collection))
     }
 
     /// Delivers those changes that are of documents before the frontier.
@@ -318,10 +348,10 @@ impl ChangeReader {
         Ok(())
     }
 
-    fn options(at: &At) -> ChangeStreamOptions {
+    fn options(at: &At, wait: Duration) -> ChangeStreamOptions {
         let mut options = ChangeStreamOptions::default();
         options.full_document = Some(FullDocumentType::UpdateLookup);
-        options.max_await_time = Some(AWAIT);
+        options.max_await_time = Some(wait);
         match at {
             // What happened at that time was there when reading began.
             At::From(time) => {
@@ -336,10 +366,11 @@ impl ChangeReader {
         options
     }
 
-    async fn open(&self, at: &At) -> Result<ChangeStream<Event>, mongodb::error::Error> {
-        let collection =
-            self.reading.driver.collection(&self.reading.name).clone_with_type::<RawDocumentBuf>();
-        collection.watch().with_options(Self::options(at)).await
+    async fn open(&self, at: &At, wait: Duration) -> Result<ChangeStream<Event>, mongodb::error::Error> {
+        let of = doc! { "$match": { "ns.coll": { "$in": [&self.reading.name, POINTS] } } };
+        let options = Self::options(at, wait);
+        let stream = self.reading.driver.db().watch().pipeline([of]).with_options(options).await?;
+        Ok(stream.with_type())
     }
 
     /// Reads what changes, until the mark comes.
@@ -387,6 +418,11 @@ impl ChangeReader {
     }
 
     fn seen(&self, event: Event) -> Result<Seen, Stop> {
+        let of_database =
+            matches!(event.operation_type, OperationType::DropDatabase | OperationType::Invalidate);
+        if !of_database && !self.is_of(&event, &self.reading.name) {
+            return Ok(Seen::Nothing);
+        }
         let operation = match event.operation_type {
             OperationType::Insert => "insert",
             OperationType::Update if !self.changes.no_updates => "update",
@@ -452,7 +488,7 @@ impl ChangeReader {
     }
 
     async fn first_change(&self, at: &At) -> Result<Option<RawDocumentBuf>, mongodb::error::Error> {
-        let mut stream = self.open(at).await?;
+        let mut stream = self.open(at, AWAIT).await?;
         let until = Instant::now() + LAST;
         while Instant::now() < until {
             let Some(event) = stream.next_if_any().await? else { continue };

@@ -43,23 +43,31 @@ pub(crate) struct MongoCommitter {
 /// What a commit needs.
 pub(crate) struct Work {
     pub(crate) driver: Driver,
-    pub(crate) delivery: Delivery,
     /// `None` where they are in other hands.
     pub(crate) positions: Option<(Identity, Claimed)>,
     /// Collections that end get a mark.
     pub(crate) write_eos: bool,
     /// Which outputs have ended in commits before.
     pub(crate) ended: Vec<bool>,
+    /// In which all transactions of the lane are made, where there are some: who takes the lane over ends it, and with it what is open.
+    pub(crate) session: Option<ClientSession>,
 }
 
 /// Everything that one commit writes.
 struct Contents {
-    /// For each collection the commands that write to it.
-    commands: Vec<RawDocumentBuf>,
+    /// For each collection what is written to it.
+    writes: Vec<(String, Vec<Write>)>,
     /// The outputs that end with it, by number, and where they are.
     marks: Vec<(usize, String)>,
     filter: Document,
     update: Document,
+}
+
+impl Contents {
+    /// The commands that write it all.
+    fn commands(&self, inserting: Inserting) -> impl Iterator<Item = RawDocumentBuf> {
+        self.writes.iter().flat_map(move |(collection, writes)| commands(collection, writes, inserting))
+    }
 }
 
 /// Why an attempt came to nothing.
@@ -80,7 +88,7 @@ impl From<Error> for Broken {
 impl Work {
     async fn commit(
         &mut self,
-        writes: &[(String, Vec<Write>)],
+        writes: Vec<(String, Vec<Write>)>,
         counts: &[u64],
         checkpoint: &Checkpoint,
     ) -> Result<(), BrokerError> {
@@ -88,30 +96,26 @@ impl Work {
             // Nothing is written here, and what was read is kept elsewhere.
             return Ok(());
         };
-        let inserting = match self.delivery {
-            Delivery::Transaction => Inserting::Plain,
-            Delivery::Idempotent => Inserting::Over,
-        };
         let (filter, update) = identity.commit(claimed, checkpoint, counts)?;
         let ends = |output: usize| {
             let now = checkpoint.ended_outputs.get(output).copied().unwrap_or(false);
             self.write_eos && now && !self.ended.get(output).copied().unwrap_or(false)
         };
         let contents = Contents {
-            commands: writes
-                .iter()
-                .flat_map(|(collection, writes)| commands(collection, writes, inserting))
-                .collect(),
             marks: writes
                 .iter()
                 .enumerate()
                 .filter(|(output, _)| ends(*output))
                 .map(|(output, (collection, _))| (output, collection.clone()))
                 .collect(),
+            writes,
             filter,
             update,
         };
-        self.write(identity, claimed, &contents).await?;
+        let mut session = self.session.take();
+        let written = self.write(identity, claimed, &contents, session.as_mut()).await;
+        self.session = session;
+        written?;
         fault_point!("committed");
         if let Some((_, claimed)) = &mut self.positions {
             claimed.commit += 1;
@@ -126,13 +130,17 @@ impl Work {
         identity: &Identity,
         claimed: &Claimed,
         contents: &Contents,
+        mut session: Option<&mut ClientSession>,
     ) -> Result<(), BrokerError> {
         let location = || format!("the results of `{}`", identity.id());
         let mut patience = Patience::new(self.driver.retry_for);
+        let mut again = false;
         loop {
-            let done = match self.delivery {
-                Delivery::Transaction => self.in_transaction(identity, contents).await,
-                Delivery::Idempotent => self.one_by_one(identity, claimed, contents).await,
+            let done = match session.as_deref_mut() {
+                Some(session) => self.in_transaction(identity, contents, session).await,
+                None => {
+                    self.one_by_one(identity, claimed, contents, std::mem::replace(&mut again, true)).await
+                }
             };
             match done {
                 Ok(()) => return Ok(()),
@@ -168,15 +176,19 @@ impl Work {
         }
     }
 
-    async fn in_transaction(&self, identity: &Identity, contents: &Contents) -> Result<(), Broken> {
-        let mut session = self.driver.client.start_session().await?;
+    async fn in_transaction(
+        &self,
+        identity: &Identity,
+        contents: &Contents,
+        session: &mut ClientSession,
+    ) -> Result<(), Broken> {
         let options = TransactionOptions::builder()
             .read_concern(ReadConcern::snapshot())
             .write_concern(durable())
             .build();
         session.start_transaction().with_options(options).await?;
         fault_point!("begun");
-        if let Err(broken) = self.fill(identity, contents, &mut session).await {
+        if let Err(broken) = self.fill(identity, contents, session).await {
             // The server ends it by itself if it is not told.
             let _ = session.abort_transaction().await;
             return Err(broken);
@@ -202,19 +214,11 @@ impl Work {
         session: &mut ClientSession,
     ) -> Result<(), Broken> {
         let database = self.driver.db();
-        // First what fences: a former owner need not write all that before it learns.
         let positions = database.collection::<Document>(COLLECTION);
-        let found = positions
-            .update_one(contents.filter.clone(), contents.update.clone())
-            .session(&mut *session)
-            .await?;
-        if found.matched_count == 0 {
-            return Err(Broken::Moved);
-        }
-        for command in &contents.commands {
+        for command in contents.commands(Inserting::Plain) {
             let answer = database.run_raw_command(command.clone()).session(&mut *session).await?;
             fault_point!("half-written");
-            accepted(&answer, command)?;
+            accepted(&answer, &command)?;
         }
         for (output, collection) in &contents.marks {
             let (filter, update) = noted_end(identity, *output);
@@ -233,6 +237,14 @@ impl Work {
                 target.replace_one(filter, update).upsert(true).session(&mut *session).await?;
             }
         }
+        // Last, so that nobody who takes the lane over has to wait for a transaction that a killed process has left open, unless it was killed right here.
+        let found = positions
+            .update_one(contents.filter.clone(), contents.update.clone())
+            .session(&mut *session)
+            .await?;
+        if found.matched_count == 0 {
+            return Err(Broken::Moved);
+        }
         Ok(())
     }
 
@@ -242,6 +254,7 @@ impl Work {
         identity: &Identity,
         claimed: &Claimed,
         contents: &Contents,
+        again: bool,
     ) -> Result<(), Broken> {
         // Who was fenced must not write: what he would write over belongs to another one.
         match identity.look(&self.driver).await? {
@@ -250,8 +263,9 @@ impl Work {
         }
         let database = self.driver.db();
         let concern = bson::serialize_to_document(&durable()).unwrap_or_default();
-        for command in &contents.commands {
-            let mut command = command.clone();
+        // What an earlier run had left was taken away, so only a second attempt finds something of the first.
+        let inserting = if again { Inserting::Over } else { Inserting::Plain };
+        for mut command in contents.commands(inserting) {
             if let Ok(concern) = RawDocumentBuf::try_from(&concern) {
                 command.append(bson::raw::cstr!("writeConcern"), concern);
             }
@@ -365,7 +379,7 @@ impl Committer for MongoCommitter {
             let finished = checkpoint.finished;
             let (work, result) = driver
                 .run(async move {
-                    let result = work.commit(&writes, &counts, &checkpoint).await;
+                    let result = work.commit(writes, &counts, &checkpoint).await;
                     (work, result)
                 })
                 .await?;

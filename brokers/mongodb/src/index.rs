@@ -94,6 +94,7 @@ pub(crate) async fn find(
     collection: &str,
     order: &Order,
     filter: Option<&Document>,
+    create: bool,
 ) -> Result<Index, BrokerError> {
     let location = || format!("collection `{collection}` of database `{}`", driver.database);
     let listed = driver.db().run_command(doc! { "listIndexes": collection }).await;
@@ -111,14 +112,31 @@ pub(crate) async fn find(
     let batch = listed.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
     let all = batch.map(Vec::as_slice).unwrap_or_default();
     let found = all.iter().filter_map(Bson::as_document).find_map(|index| fits(index, order, filter));
+    if create && found.is_none() {
+        return make(driver, collection, order).await;
+    }
     found.ok_or_else(|| {
         let cause = format!(
-            "it has no index that has the documents in the order of {}; make one by `{}`, or read in another order by `ReadCollection::order_by`",
+            "it has no index that has the documents in the order of {}; make one by `{}` or by `MongoBroker::create_indexes`, or read in another order by `ReadCollection::order_by`",
             order.fields.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", "),
             command(collection, order)
         );
         failure("read", location(), Told(cause))
     })
+}
+
+/// Makes the index.
+async fn make(driver: &Driver, collection: &str, order: &Order) -> Result<Index, BrokerError> {
+    let location = || format!("an index of collection `{collection}` of database `{}`", driver.database);
+    tracing::info!(target: "watermill", collection, command = command(collection, order), "an index is made");
+    let key = order.sort(1);
+    let name: Vec<String> = key.keys().map(|field| format!("{field}_1")).collect();
+    let index = doc! { "key": key, "name": name.join("_") };
+    let made =
+        driver.db().run_command(doc! { "createIndexes": collection, "indexes": [index.clone()] }).await;
+    made.map_err(|cause| driver_failure("make", location(), cause))?;
+    fits(&index, order, None)
+        .ok_or_else(|| failure("make", location(), "it does not have the documents in order"))
 }
 
 /// What makes the index, for the shell.

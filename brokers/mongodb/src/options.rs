@@ -15,6 +15,8 @@ pub(crate) struct Options {
     pub(crate) application: Option<String>,
     /// Collections that end get a mark.
     pub(crate) write_eos: bool,
+    /// Indexes that are missing are made.
+    pub(crate) create_indexes: bool,
     pub(crate) continue_after_eos: bool,
     pub(crate) start_over: bool,
     /// Results are written without transactions even where there are such.
@@ -34,6 +36,7 @@ impl Options {
             database,
             application: None,
             write_eos: false,
+            create_indexes: false,
             continue_after_eos: false,
             start_over: false,
             without_transactions: false,

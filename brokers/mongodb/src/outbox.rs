@@ -58,6 +58,11 @@ impl Outbox {
         }
     }
 
+    /// Whether results of `output` are numbered by their `_id`s.
+    pub(crate) fn numbers(&self, output: usize) -> bool {
+        self.outputs.get(output).is_some_and(|pending| pending.ids.is_some())
+    }
+
     /// The `_id` of the next result of `output`.
     pub(crate) fn next_id(&self, output: usize) -> ObjectId {
         match self.outputs.get(output) {

@@ -63,10 +63,11 @@ impl Identity {
         driver: &Driver,
         epoch: Option<i64>,
         start_over: bool,
+        session: Option<&Document>,
     ) -> Result<Option<Claimed>, BrokerError> {
         let mut patience = Patience::new(driver.retry_for);
         loop {
-            match self.try_claim(driver, epoch, start_over).await {
+            match self.try_claim(driver, epoch, start_over, session).await {
                 Ok(found) => return found.map_or(Ok(None), |found| self.read(&found).map(Some)),
                 Err(error) if code(&error) == Some(11000) => {
                     // Without a lease two were first at the same time: then this one is second.
@@ -84,14 +85,36 @@ impl Identity {
         driver: &Driver,
         epoch: Option<i64>,
         start_over: bool,
+        session: Option<&Document>,
     ) -> Result<Option<Document>, mongodb::error::Error> {
         let collection = driver.collection(COLLECTION);
+        // What its former owner has open would keep us waiting until the server ends it, after a minute.
+        let former = collection.find_one(doc! { "_id": self.id() }).await?;
+        let is_later = |former: &Document| {
+            epoch.is_some_and(|own| former.get("epoch").and_then(number).is_some_and(|other| other >= own))
+        };
+        if let Some(former) = former
+            .as_ref()
+            .filter(|former| !is_later(former))
+            .and_then(|former| former.get_document("session").ok())
+        {
+            let kill = doc! { "killSessions": [former.clone()] };
+            if let Err(error) = driver.client.database("admin").run_command(kill).await {
+                tracing::debug!(target: "watermill", error = %error.kind, "the session of the former owner is left to expire");
+            }
+        }
         let (filter, mut update) = match epoch {
             Some(epoch) => {
                 (doc! { "_id": self.id(), "epoch": { "$lt": epoch } }, doc! { "$set": { "epoch": epoch } })
             }
             None => (doc! { "_id": self.id() }, doc! { "$inc": { "epoch": 1_i64 } }),
         };
+        if let Some(session) = session {
+            match update.get_document_mut("$set") {
+                Ok(set) => drop(set.insert("session", session.clone())),
+                Err(_) => drop(update.insert("$set", doc! { "session": session.clone() })),
+            }
+        }
         if start_over {
             update.insert("$unset", doc! { "layout": "", "checkpoint": "" });
         }

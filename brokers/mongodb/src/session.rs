@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
+use mongodb::ClientSession;
 use watermill_core::broker::{
     AnySource, BoxFuture, Checkpoint, Job, Lane, LaneOutputs, Origin, Ownership, Position, Session,
 };
@@ -12,13 +13,14 @@ use watermill_core::error::BrokerError;
 
 use crate::at::Spot;
 use crate::broker::{Input, MongoBroker, Output};
-use crate::changes::ChangeReader;
+use crate::changes::{self, ChangeReader};
 use crate::committer::{Delivery, MongoCommitter, Work, fenced};
 use crate::documents::Decoding;
 use crate::driver::Driver;
 use crate::failure::{Told, code, driver_failure, failure};
 use crate::fault::fault_point;
 use crate::index::{self, Index};
+use crate::lane_rule::Lanes;
 use crate::leases::{self, Held, Leases};
 use crate::options::Options;
 use crate::order::order_of;
@@ -76,12 +78,9 @@ impl MongoSession {
             let orders = job.orders.get(request.node).map(Vec::as_slice).unwrap_or_default();
             let (asked, input) = (driver.clone(), input.clone());
             let (stream, keep_raw, orders) = (request.stream.clone(), request.keep_raw, orders.to_vec());
-            let lanes_by_range = options.lanes.as_ref().is_some_and(|lanes| lanes.filter(0).is_some());
-            let lane_field = options.lanes.as_ref().map(|lanes| lanes.field().to_owned());
-            let planning = driver.run(async move {
-                plan_input(&asked, input, stream, keep_raw, &orders, lanes_by_range, lane_field.as_deref())
-                    .await
-            });
+            let set = options.clone();
+            let planning =
+                driver.run(async move { plan_input(&asked, input, stream, keep_raw, &orders, &set).await });
             inputs.push(planning.await??);
         }
         let outputs: Vec<PlannedOutput> = job
@@ -104,8 +103,8 @@ impl MongoSession {
         let identity = application.map(|application| Identity {
             application,
             lane: 0,
-            lanes: lanes.map_or(1, crate::lane_rule::Lanes::count),
-            rule: lanes.map(crate::lane_rule::Lanes::text),
+            lanes: lanes.map_or(1, Lanes::count),
+            rule: lanes.map(Lanes::text),
             mill: job.mill.clone(),
             streams: job.streams.clone(),
             outputs: outputs.iter().map(|output| output.output.collection.clone()).collect(),
@@ -126,6 +125,9 @@ impl MongoSession {
         }
         if leases.is_some() {
             collections.push(leases::COLLECTION.to_owned());
+        }
+        if inputs.iter().any(|input| input.changes.is_some_and(|changes| !changes.only)) {
+            collections.push(changes::POINTS.to_owned());
         }
         let creating = driver.clone();
         driver.run(async move { create(&creating, &collections).await }).await??;
@@ -156,15 +158,22 @@ impl MongoSession {
     }
 
     fn lanes(&self) -> u32 {
-        self.options
-            .lanes
-            .as_ref()
-            .filter(|_| self.leases.is_some())
-            .map_or(1, crate::lane_rule::Lanes::count)
+        self.options.lanes.as_ref().filter(|_| self.leases.is_some()).map_or(1, Lanes::count)
+    }
+
+    async fn start_session(&self) -> Result<ClientSession, BrokerError> {
+        let client = self.driver.client.clone();
+        let started = self.driver.run(async move { client.start_session().await }).await?;
+        started.map_err(|cause| driver_failure("begin", "a session", cause))
     }
 
     /// Takes the positions of a lane over: whoever had them before can commit nothing from then on.
-    async fn claim(&self, identity: &Identity, held: Option<&Arc<Held>>) -> Result<Claimed, BrokerError> {
+    async fn claim(
+        &self,
+        identity: &Identity,
+        held: Option<&Arc<Held>>,
+        session: Option<Document>,
+    ) -> Result<Claimed, BrokerError> {
         let start_over = self.options.start_over && {
             let mut before = self.started_over.lock().unwrap_or_else(PoisonError::into_inner);
             let first = !before.contains(&identity.lane);
@@ -173,8 +182,10 @@ impl MongoSession {
         };
         let (driver, identity, epoch) = (self.driver.clone(), identity.clone(), held.map(|held| held.epoch));
         let application = identity.application.clone();
-        let claimed =
-            self.driver.run(async move { identity.claim(&driver, epoch, start_over).await }).await??;
+        let claimed = self
+            .driver
+            .run(async move { identity.claim(&driver, epoch, start_over, session.as_ref()).await })
+            .await??;
         fault_point!("claimed");
         claimed.ok_or_else(|| {
             if let Some(held) = held {
@@ -202,9 +213,14 @@ impl MongoSession {
         let outbox = Arc::new(Mutex::new(Outbox::default()));
         let mut claimed = None;
         let mut resume = None;
+        let mut session = None;
         if let Some(identity) = &self.identity {
             let identity = Identity { lane: lane.index, lanes: lane.count, ..identity.clone() };
-            let found = self.claim(&identity, held.as_ref()).await?;
+            if self.delivery == Delivery::Transaction {
+                session = Some(self.start_session().await?);
+            }
+            let own = session.as_ref().map(|session| session.id().clone());
+            let found = self.claim(&identity, held.as_ref(), own).await?;
             resume = self.checkpoint(&found);
             if self.delivery == Delivery::Idempotent {
                 self.tidy_up(&identity, &found).await?;
@@ -240,10 +256,10 @@ impl MongoSession {
         let ended = resume.as_ref().map(|resume| resume.ended_outputs.clone()).unwrap_or_default();
         let work = Work {
             driver: self.driver.clone(),
-            delivery: self.delivery,
             positions: claimed,
             write_eos: self.options.write_eos,
             ended,
+            session,
         };
         let most_uncommitted = self.options.most_uncommitted;
         let committer = MongoCommitter { work: Some(Box::new(work)), outbox, most_uncommitted, held };
@@ -309,7 +325,7 @@ impl PlannedInput {
     fn open(
         &self,
         driver: &Driver,
-        lane: Option<(&crate::lane_rule::Lanes, u32)>,
+        lane: Option<(&Lanes, u32)>,
         position: Option<&Position>,
     ) -> Result<AnySource, BrokerError> {
         let name = self.input.read.name.clone();
@@ -402,9 +418,10 @@ async fn plan_input(
     stream: String,
     keep_raw: bool,
     orders: &[String],
-    lanes_by_range: bool,
-    lane_field: Option<&str>,
+    options: &Options,
 ) -> Result<PlannedInput, BrokerError> {
+    let lanes_by_range = options.lanes.as_ref().is_some_and(|lanes| lanes.filter(0).is_some());
+    let lane_field = options.lanes.as_ref().map(Lanes::field);
     let read = &input.read;
     let location = || format!("collection `{}` of database `{}`", read.name, driver.database);
     let known = input.fields.as_deref();
@@ -430,7 +447,7 @@ async fn plan_input(
         let cause = "what comes is found by a key that goes up: the order of `_id`s of several producers says nothing of when their documents came; join by a key, name one by `ReadCollection::order_by`, or watch the collection by `MongoBroker::watch` on a replica set";
         return Err(failure("follow", location(), Told(cause.to_owned())));
     }
-    let index = index::find(driver, &read.name, &order, read.filter.as_ref()).await?;
+    let index = index::find(driver, &read.name, &order, read.filter.as_ref(), options.create_indexes).await?;
     // Whole documents are for dead letters; what `_id`, order and lane need is always sent.
     let projection = known.filter(|_| !read.whole && !keep_raw).map(|known| {
         let mut wanted: Vec<&str> = known.to_vec();

@@ -42,6 +42,10 @@ impl<R: StreamRecord + Serialize> MongoSink<R> {
         let document = bson::serialize_to_raw_document_buf(result)?;
         let write = match &self.placement {
             Placement::Insert => match document.get("_id")? {
+                // A run that was killed may have written it: without transactions it is written over.
+                Some(_) if outbox.numbers(self.settings.output) => {
+                    Write::Replace(crate::outbox::id_of(&document), document)
+                }
                 Some(_) => Write::Insert(document),
                 None => {
                     Write::Insert(with_id(Bson::ObjectId(outbox.next_id(self.settings.output)), &document)?)

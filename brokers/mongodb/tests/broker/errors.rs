@@ -33,6 +33,10 @@ fn an_index_that_is_missing_is_told_with_the_command_that_makes_it() {
             r#"db.getCollection("here").createIndex({time: 1, _id: 1})"#,
         ],
     );
+    // Or it is made.
+    let broker = database.broker().read::<Here>("here").read::<Next>("here").write::<Speed>("out");
+    speeds().run_blocking(broker.clone().create_indexes()).unwrap();
+    speeds().run_blocking(broker.application("again")).unwrap();
 }
 
 #[test]
