@@ -403,7 +403,7 @@ impl Committer for MongoCommitter {
     }
 
     fn is_full(&self) -> bool {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner).bytes >= self.most_uncommitted
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner).is_full(self.most_uncommitted)
     }
 
     fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {

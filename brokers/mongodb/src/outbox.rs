@@ -49,7 +49,16 @@ pub(crate) struct Outbox {
     pub(crate) bytes: usize,
 }
 
+/// So many documents are committed early: servers hold what a transaction has written in their cache, and refuse one that does not fit.
+const MOST_WAITING: usize = 5000;
+
 impl Outbox {
+    /// Whether a commit should come soon.
+    pub(crate) fn is_full(&self, most_bytes: usize) -> bool {
+        self.bytes >= most_bytes
+            || self.outputs.iter().map(|pending| pending.writes.len()).sum::<usize>() >= MOST_WAITING
+    }
+
     pub(crate) fn put(&mut self, output: usize, write: Write) {
         self.bytes += write.bytes();
         if let Some(pending) = self.outputs.get_mut(output) {
