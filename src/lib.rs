@@ -59,6 +59,9 @@ pub use watermill_json_file::{self as json_file, JsonFileBroker};
 #[cfg(feature = "kafka")]
 #[doc(inline)]
 pub use watermill_kafka::{self as kafka, KafkaBroker};
+#[cfg(feature = "mongodb")]
+#[doc(inline)]
+pub use watermill_mongodb::{self as mongodb, MongoBroker};
 
 /// Everything a mill is written with, in one import.
 pub mod prelude {
@@ -69,6 +72,8 @@ pub mod prelude {
     pub use watermill_json_file::JsonFileBroker;
     #[cfg(feature = "kafka")]
     pub use watermill_kafka::KafkaBroker;
+    #[cfg(feature = "mongodb")]
+    pub use watermill_mongodb::MongoBroker;
 
     #[doc(no_inline)]
     pub use serde::{Deserialize, Serialize};

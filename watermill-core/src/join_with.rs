@@ -546,11 +546,18 @@ pub(crate) trait AnyJoin: Send + Sync {
     fn left_checks(&self) -> Vec<Box<dyn Any + Send>>;
     /// The checks of the right stream; each a `Box<dyn RoleCheck<R>>`.
     fn right_checks(&self) -> Vec<Box<dyn Any + Send>>;
+    /// The orders that this join asks of its left and of its right stream; a lookup asks for none.
+    fn orders(&self) -> (Option<String>, Option<String>);
 }
 
 struct TypedJoin<L, R, V: KeyValue>(JoinWith<L, R, V>);
 
 impl<L: StreamRecord, R: StreamRecord, V: KeyValue> AnyJoin for TypedJoin<L, R, V> {
+    fn orders(&self) -> (Option<String>, Option<String>) {
+        let rule = if matches!(self.0.matching, Matching::Lookup) { Rule::Valid } else { Rule::Ordered };
+        (self.0.keys.left_check(rule).order(), self.0.keys.right_check(rule).order())
+    }
+
     fn edge(&self, filtered: bool) -> Box<dyn AnyEdge> {
         let also = self.0.also.as_ref().map(Arc::clone);
         self.0.keys.edge(self.0.matching.copy(), self.0.unique, also, filtered)

@@ -160,7 +160,21 @@ impl Plan {
         }
         let streams = self.nodes.iter().map(|node| node.stream.clone()).collect();
         let mill = self.explain(window).split_off(self.function.len());
-        Ok(Job { function: self.function.clone(), mill, streams, inputs, outputs })
+        let orders = self.orders();
+        Ok(Job { function: self.function.clone(), mill, streams, orders, inputs, outputs })
+    }
+
+    /// For each stream the orders that joins ask of it, that of its own join first.
+    fn orders(&self) -> Vec<Vec<String>> {
+        let mut orders: Vec<Vec<String>> = vec![Vec::new(); self.nodes.len()];
+        let each = self.edges.iter().map(|edge| (edge, edge.spec.typed.orders()));
+        let (rights, lefts): (Vec<_>, Vec<_>) =
+            each.map(|(edge, (left, right))| ((edge.right, right), (edge.left, left))).unzip();
+        for (node, order) in rights.into_iter().chain(lefts) {
+            let of_node = &mut orders[node];
+            of_node.extend(order.filter(|order| !of_node.contains(order)));
+        }
+        orders
     }
 
     /// Where in the catalog `record` is written; `missing` when it is not.

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | the offset it belongs to | when somebody has reset the offset, this one differs, and the metadata is not heeded |
 //! | 1 and the lane, or 0 | mill (CRC-32 of its description), number of the commit, flags (1 finished, 2 with a window), ended outputs (count, then one each), window (length, text) |
-//! | count of positions | of each: the node, its flags, and as the flags say: offset, number, part, last record, further last records, finished ranges, marks |
+//! | count of positions | of each: the node, its flags, and as the flags say: offset, number, part, last record, further last records, finished ranges, marks, tokens (of the position, the last record and the further ones; each 0, or 1 and a text) |
 //!
 //! Offsets of positions are told as distances from the committed offset, those of ranges from each other. The broker limits metadata to 4,096 bytes.
 
@@ -33,6 +33,8 @@ const LANE_MARKS: u64 = 128;
 /// The ranges are of the position's own part and go up, as they always do in a partition: then they take two bytes each, mostly.
 const PLAIN_RANGES: u64 = 256;
 const ALSO_LAST: u64 = 512;
+/// The stream has no offsets of its own: a token finds its records, and one each those before it.
+const TOKENS: u64 = 1024;
 
 const FINISHED: u64 = 1;
 const WINDOW: u64 = 2;
@@ -140,7 +142,8 @@ fn put_node(bytes: &mut Vec<u8>, NodePosition { node, position, marks }: &NodePo
             | flag(last_part, LAST_PART)
             | flag(!marks.is_empty(), LANE_MARKS)
             | flag(plain && !position.finished.is_empty(), PLAIN_RANGES)
-            | flag(!position.also_last.is_empty(), ALSO_LAST),
+            | flag(!position.also_last.is_empty(), ALSO_LAST)
+            | flag(tokens(position).any(|token| token.is_some()), TOKENS),
     );
     put_signed(bytes, position.next, base);
     if position.number != 0 {
@@ -184,6 +187,24 @@ fn put_node(bytes: &mut Vec<u8>, NodePosition { node, position, marks }: &NodePo
             put(bytes, u64::from(*mark));
         }
     }
+    if tokens(position).any(|token| token.is_some()) {
+        for token in tokens(position) {
+            put(bytes, u64::from(token.is_some()));
+            if let Some(token) = token {
+                put_text(bytes, token);
+            }
+        }
+    }
+}
+
+/// The tokens of a position: its own, and those of the records before it.
+fn tokens(position: &Position) -> impl Iterator<Item = Option<&String>> {
+    let lasts = position.last.iter().chain(&position.also_last);
+    std::iter::once(position.token.as_ref()).chain(lasts.map(|last| last.token.as_ref()))
+}
+
+fn take_token(rest: &mut &[u8]) -> Option<Option<String>> {
+    if take(rest)? == 0 { Some(None) } else { take_text(rest).map(Some) }
 }
 
 fn put_last(bytes: &mut Vec<u8>, last: &LastRecord, position: &Position) {
@@ -252,6 +273,12 @@ fn take_node(rest: &mut &[u8], base: u64) -> Option<NodePosition> {
     if flags & LANE_MARKS != 0 {
         for _ in 0..take_count(rest)? {
             marks.push(u32::try_from(take(rest)?).ok()?);
+        }
+    }
+    if flags & TOKENS != 0 {
+        position.token = take_token(rest)?;
+        for last in position.last.iter_mut().chain(&mut position.also_last) {
+            last.token = take_token(rest)?;
         }
     }
     Some(NodePosition { node, position, marks })
@@ -326,6 +353,9 @@ mod tests {
             FinishedRange { part: String::new(), from: 1_000_030, to: 1_000_031 },
             FinishedRange { part: "a.ndjson".to_owned(), from: 7, to: 90 },
         ];
+        let mut counted = Position::at(4);
+        counted.token = Some("{\"after\":{\"time\":4}}".to_owned());
+        counted.last = Some(LastRecord::default());
         let mut file = Position::at(81);
         (file.part, file.ended, file.marked) = ("data/flights.ndjson".to_owned(), true, true);
         OffsetMetadata {
@@ -339,6 +369,7 @@ mod tests {
             nodes: vec![
                 NodePosition { node: 0, position: held, marks: vec![0, 3] },
                 NodePosition { node: 2, position: file, marks: Vec::new() },
+                NodePosition { node: 3, position: counted, marks: Vec::new() },
             ],
         }
     }

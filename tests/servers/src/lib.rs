@@ -13,6 +13,8 @@
 //! killed. Servers listen on the loopback interface only. Downloads and data are below `servers/` in the target directory. A server ends with
 //! the process that started it, also when that is killed by `kill -9` (see `src/supervise.rs`), and its data is removed then.
 //!
+//! [`Mongo`] is the same for MongoDB's protocol.
+//!
 //! [`python_watermill`] is Python's watermill, to talk to: no server, but installed with the same care.
 //!
 //! Another kind of server is a module of its own beside [`kafka`], on the same footing: `src/place.rs` (directories and locks),
@@ -22,6 +24,7 @@ mod error;
 mod install;
 mod java;
 pub mod kafka;
+pub mod mongodb;
 mod place;
 mod ports;
 mod python;
@@ -29,4 +32,5 @@ mod supervise;
 
 pub use error::ServerError;
 pub use kafka::{Kafka, KafkaOptions};
+pub use mongodb::{Mongo, MongoOptions};
 pub use python::python_watermill;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Position;
+use super::{CountedOffsets, Position};
 use crate::error::BadRecord;
 use crate::origin::{Origin, RecordPlace};
 
@@ -231,6 +231,8 @@ pub enum Offsets {
     From(u64),
     /// Any numbers that go up (byte offsets, Kafka offsets with gaps).
     Each(Vec<u64>),
+    /// Numbers that say how many records came before, where the storage has none: a position needs a token beside them.
+    Counted(CountedOffsets),
 }
 
 impl Offsets {
@@ -245,6 +247,7 @@ impl Offsets {
         match self {
             Self::From(first) => Some(first + index as u64),
             Self::Each(all) => all.get(index).copied(),
+            Self::Counted(counted) => counted.get(index),
         }
     }
 }
@@ -291,7 +294,10 @@ impl Places {
     pub(crate) fn pick(&self, indexes: &[usize]) -> Self {
         Self {
             origin: Arc::clone(&self.origin),
-            offsets: Offsets::Each(indexes.iter().map(|index| self.offset(*index)).collect()),
+            offsets: match &self.offsets {
+                Offsets::Counted(counted) => Offsets::Counted(counted.pick(indexes)),
+                _ => Offsets::Each(indexes.iter().map(|index| self.offset(*index)).collect()),
+            },
             next: self.next,
             first_number: self.first_number,
             timestamps: pick(self.timestamps.as_deref(), indexes),
@@ -336,7 +342,24 @@ impl Places {
             part: self.part().to_owned(),
             next: self.offset(index),
             number: self.first_number + index as u64,
+            token: self.token_at(self.offset(index)),
             ..Position::default()
+        }
+    }
+
+    /// What finds the place of `offset` again, in storages where that does not.
+    pub(crate) fn token_at(&self, offset: u64) -> Option<String> {
+        match &self.offsets {
+            Offsets::Counted(counted) => counted.token_at(offset),
+            _ => None,
+        }
+    }
+
+    /// What finds the record at `index` again, in storages where its offset does not.
+    pub(crate) fn record_token(&self, index: usize) -> Option<String> {
+        match &self.offsets {
+            Offsets::Counted(counted) => counted.record_token(index),
+            _ => None,
         }
     }
 
@@ -350,6 +373,7 @@ impl Places {
         match &mut self.offsets {
             Offsets::From(first) => *first += records as u64,
             Offsets::Each(all) => drop(all.drain(..records.min(all.len()))),
+            Offsets::Counted(counted) => counted.skip(records),
         }
         if let Some(all) = &mut self.timestamps {
             all.drain(..records.min(all.len()));
@@ -379,8 +403,10 @@ impl Places {
         let count = match &self.offsets {
             Offsets::From(first) => self.next.saturating_sub(*first),
             Offsets::Each(all) => all.len() as u64,
+            Offsets::Counted(counted) => counted.len() as u64,
         };
-        Position { next: self.next, number: self.first_number + count, ..self.position(0) }
+        let token = self.token_at(self.next);
+        Position { next: self.next, number: self.first_number + count, token, ..self.position(0) }
     }
 
     /// The place of the record at `index`, for messages. Its number is exact unless a fault stands before it in the batch.

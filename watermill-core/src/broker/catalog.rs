@@ -88,6 +88,9 @@ pub struct Job {
     /// All inputs of the mill, whoever reads them, as messages call them: [`Checkpoint::positions`](super::Checkpoint::positions) are in
     /// this order.
     pub streams: Vec<String>,
+    /// For each of `streams` the orders that joins and window ask of its records, the one of its own join first: key expressions as
+    /// [`Mill::explain`](crate::Mill::explain) shows them, without constants that are added. A broker that can sort reads them so.
+    pub orders: Vec<Vec<String>>,
     /// The inputs, one for each node of the join tree that this broker reads.
     pub inputs: Vec<InputRequest>,
     /// The outputs that this broker writes.

@@ -23,6 +23,7 @@ pub mod memory;
 mod ownership;
 mod pair;
 mod position;
+mod tokens;
 
 pub use crate::origin::Origin;
 pub use batch::{Batch, Fault, Headers, InputEnd, Offsets, Places, RawRecords};
@@ -30,6 +31,7 @@ pub use catalog::{AnySink, AnySource, Catalog, InputDecl, InputRequest, Job, Out
 pub use ownership::{Owned, Ownership};
 pub use pair::{BrokerExt, Pair};
 pub use position::{Checkpoint, FinishedRange, LastRecord, Position};
+pub use tokens::{CountedOffsets, Tokens};
 
 use std::future::Future;
 use std::pin::Pin;

@@ -120,6 +120,7 @@ impl Split {
             function: job.function.clone(),
             mill: job.mill.clone(),
             streams: job.streams.clone(),
+            orders: job.orders.clone(),
             ..Job::default()
         };
         let mut split = Self { jobs: [empty(), empty()], inputs: Vec::new(), outputs: Vec::new() };

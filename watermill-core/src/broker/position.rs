@@ -29,6 +29,10 @@ pub struct Position {
     /// The number of that record within its part, from 0.
     #[serde(default)]
     pub number: u64,
+    /// Where `next` does not find the record, since the storage does not number them: what does. The broker that reads the stream makes and reads
+    /// it; for all others it is text. `None` there is the beginning of the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// The stream has ended and all of it is finished.
     #[serde(default)]
     pub ended: bool,
@@ -99,6 +103,9 @@ pub struct LastRecord {
     /// Its number within its part, from 0.
     #[serde(default)]
     pub number: u64,
+    /// What finds it, where its offset does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }
 
 impl Position {

@@ -165,8 +165,10 @@ impl<R: StreamRecord> Node<R> {
         let mut lacks = Keyless::default();
         // It was good when it was let in.
         drop(self.first_bad(alone, &mut lacks));
-        let last =
-            LastRecord { part: place.origin.part().to_owned(), offset: place.offset, number: place.number };
+        let part = place.origin.part().to_owned();
+        // What finds it again has not changed.
+        let token = self.before.as_ref().and_then(|before| before.token_of(&part, place.offset));
+        let last = LastRecord { part, offset: place.offset, number: place.number, token };
         self.tape.read_again(last, lacks.roles(0).collect());
     }
 

@@ -20,7 +20,8 @@ pub(super) struct Spot {
 impl Spot {
     pub(super) fn last_record(&self) -> LastRecord {
         let part = self.places.part().to_owned();
-        LastRecord { part, offset: self.places.offset(self.index), number: self.number }
+        let token = self.places.record_token(self.index);
+        LastRecord { part, offset: self.places.offset(self.index), number: self.number, token }
     }
 }
 

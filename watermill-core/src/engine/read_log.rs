@@ -15,6 +15,8 @@ struct Entry {
     to: u64,
     /// The number of the first.
     number: u64,
+    /// What finds the first, where its offset does not.
+    token: Option<String>,
     /// It is finished when the walk needs nothing before this position of the tape.
     until: u64,
 }
@@ -67,15 +69,15 @@ impl ReadLog {
     }
 
     /// What stands at `offset` was read; what to call it.
-    pub(super) fn add(&mut self, offset: u64, number: u64) -> u64 {
-        self.push(offset, number, WAITING)
+    pub(super) fn add(&mut self, offset: u64, number: u64, token: Option<String>) -> u64 {
+        self.push(offset, number, token, WAITING)
     }
 
-    fn push(&mut self, offset: u64, number: u64, until: u64) -> u64 {
+    fn push(&mut self, offset: u64, number: u64, token: Option<String>, until: u64) -> u64 {
         let serial = self.next_serial;
         self.next_serial += 1;
         let part = Arc::clone(&self.part);
-        self.entries.push_back(Entry { serial, part, from: offset, to: offset + 1, number, until });
+        self.entries.push_back(Entry { serial, part, from: offset, to: offset + 1, number, token, until });
         serial
     }
 
@@ -89,7 +91,8 @@ impl ReadLog {
         range.from = offset + 1;
         match self.entries.back_mut() {
             Some(last) if last.until <= self.released && last.part == self.part => last.to = offset + 1,
-            _ => drop(self.push(offset, number, 0)),
+            // Never where reading goes on: it is finished.
+            _ => drop(self.push(offset, number, None, 0)),
         }
         true
     }
@@ -150,6 +153,7 @@ impl ReadLog {
                 part: first.part.to_string(),
                 next: first.from,
                 number: first.number,
+                token: first.token.clone(),
                 ended: false,
                 marked: false,
                 ..tail

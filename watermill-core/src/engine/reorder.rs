@@ -119,7 +119,9 @@ impl<R: StreamRecord> Node<R> {
                 _ => reorder.log.was_finished(offset, number),
             };
             match fault {
-                Some(fault) if !finished => self.fault_in(reorder, fault, number),
+                Some(fault) if !finished => {
+                    self.fault_in(reorder, fault, number, places.token_at(offset));
+                }
                 Some(_) => {}
                 None => {
                     let Some(record) = records.next() else { break };
@@ -128,7 +130,7 @@ impl<R: StreamRecord> Node<R> {
                     if finished {
                         self.passed_over(&record, places.place(at));
                     } else {
-                        let serial = reorder.log.add(offset, number);
+                        let serial = reorder.log.add(offset, number, places.token_at(offset));
                         let places = Arc::clone(&places);
                         let item = Waiting {
                             record,
@@ -190,8 +192,8 @@ impl<R: StreamRecord> Node<R> {
         }
     }
 
-    fn fault_in(&mut self, reorder: &mut Reorder<R>, fault: Fault, number: u64) {
-        let serial = reorder.log.add(fault.error.place.offset, number);
+    fn fault_in(&mut self, reorder: &mut Reorder<R>, fault: Fault, number: u64, token: Option<String>) {
+        let serial = reorder.log.add(fault.error.place.offset, number, token);
         if fault.recoverable && self.leave_out(&fault.error, &fault.raw, fault.cut) {
             self.finished(reorder, serial);
         } else {

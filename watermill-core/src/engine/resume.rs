@@ -48,6 +48,11 @@ impl Before {
         self.from.lasts().any(|last| last.part == part && last.offset == offset)
     }
 
+    /// What finds this one of the last records that were let in.
+    pub(super) fn token_of(&self, part: &str, offset: u64) -> Option<String> {
+        self.from.lasts().find(|last| last.part == part && last.offset == offset)?.token.clone()
+    }
+
     /// What was finished of `part`, which is read next.
     pub(super) fn begin_part(&mut self, part: &str) -> Part {
         if part == self.from.part {

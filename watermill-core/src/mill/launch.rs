@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use crate::assemble::{Assembly, LaneWindow};
 use crate::broker::{Broker, Job};
-use crate::engine::make_node;
+use crate::engine::{RoleCheck, make_node};
 use crate::error::RunError;
 use crate::handle::{Control, MillHandle, OverOnDrop};
 use crate::mill::Mill;
@@ -15,6 +15,7 @@ use crate::policy::OnBad;
 use crate::record::{RecordType, StreamRecord};
 use crate::report::RunReport;
 use crate::retry::Then;
+use crate::window::Window;
 
 impl<M: StreamRecord> Mill<M> {
     pub(crate) fn launch(
@@ -77,7 +78,16 @@ impl<M: StreamRecord> Mill<M> {
         let plan = self.plan()?;
         let catalog = broker.catalog()?;
         let window = self.window.as_ref().map(|window| window.text.as_str());
-        let job = plan.job(&catalog, broker.name(), window, &self.put_aside(&plan), &self.refusals(&plan))?;
+        let mut job =
+            plan.job(&catalog, broker.name(), window, &self.put_aside(&plan), &self.refusals(&plan))?;
+        if let (Some(master), Some(check)) =
+            (job.orders.first_mut(), self.window.as_ref().and_then(Window::check))
+            && let Some(order) =
+                check.downcast::<Box<dyn RoleCheck<M>>>().ok().and_then(|check| check.order())
+            && !master.contains(&order)
+        {
+            master.push(order);
+        }
         Ok((Arc::new(plan), job))
     }
 

@@ -5,6 +5,7 @@
 
 extern crate watermill_core as watermill;
 
+mod counted;
 mod keyless;
 mod letters;
 mod random;
@@ -80,9 +81,9 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    pub(crate) fn store(&self, seed: u64) -> Store<Seen> {
+    pub(crate) fn store(&self, seed: u64, counted: bool) -> Store<Seen> {
         let (a, b, c) = (&self.a, &self.b, &self.c);
-        Store::new(seed).read(a, self.part).read(b, self.part).read(c, self.part)
+        Store::new(seed, counted).read(a, self.part).read(b, self.part).read(c, self.part)
     }
 }
 
@@ -125,7 +126,21 @@ pub(crate) fn every_death_is_survived<M: StreamRecord>(
     mill: impl Fn() -> Mill<M>,
     ends_early: bool,
 ) -> Outcome {
-    let calm = data.store(seed);
+    let counted = every_death_over(true, seed, data, &mill, ends_early);
+    let expected = every_death_over(false, seed, data, &mill, ends_early);
+    assert_eq!(counted.0, expected.0, "seed {seed}: streams without offsets of their own");
+    expected
+}
+
+/// The same over streams with offsets of their own, or without.
+fn every_death_over<M: StreamRecord>(
+    counted: bool,
+    seed: u64,
+    data: &Data,
+    mill: impl Fn() -> Mill<M>,
+    ends_early: bool,
+) -> Outcome {
+    let calm = data.store(seed, counted);
     let report = started(mill(), &calm).unwrap();
     for input in &report.inputs {
         let sum = input.matched + input.unmatched + input.skipped + input.dead_lettered + input.pending;
@@ -135,20 +150,20 @@ pub(crate) fn every_death_is_survived<M: StreamRecord>(
     }
     let expected = outcome(&calm);
     for steps in 0.. {
-        let store = data.store(seed + steps + 1);
+        let store = data.store(seed + steps + 1, counted);
         store.dies_after(steps);
         let died = started(mill(), &store).is_err();
         if died {
             store.dies_after(u64::MAX);
             started(mill(), &store).unwrap();
         }
-        let what = format!("seed {seed}, died after {steps} steps");
+        let what = format!("seed {seed}, died after {steps} steps, counted {counted}");
         assert_same(&outcome(&store), &expected, ends_early, &what);
         if !died {
             break;
         }
     }
-    let store = data.store(seed);
+    let store = data.store(seed, counted);
     let mut random = Random::new(seed);
     let mut most = 6;
     loop {
@@ -160,6 +175,11 @@ pub(crate) fn every_death_is_survived<M: StreamRecord>(
             Err(error) => panic!("seed {seed}: {error:?}"),
         }
     }
-    assert_same(&outcome(&store), &expected, ends_early, &format!("seed {seed}, died all the time"));
+    assert_same(
+        &outcome(&store),
+        &expected,
+        ends_early,
+        &format!("seed {seed}, died all the time, counted {counted}"),
+    );
     expected
 }

@@ -97,7 +97,7 @@ fn of<M: StreamRecord>(n: usize, reach: u64, with_c: bool, mill: impl Fn() -> Mi
         let (b, late_b) = sorted(&shuffled.b, n, |b| b.key);
         let (c, _) = sorted(&shuffled.c, n, |c| c.key);
         let in_order = Data { a, b, c, part: 1000 };
-        let store = in_order.store(seed);
+        let store = in_order.store(seed, false);
         super::started(policies(mill()), &store).unwrap();
         let expected = super::outcome(&store);
         assert_eq!(outcome.0, expected.0, "seed {seed}, within {n}");
@@ -176,7 +176,7 @@ fn a_record_that_is_far_too_early() {
         part: 70,
     };
     let mill = || within(Mill::new(pair).join(by_key().left()).commit_after_calls(1), 1);
-    let store = data.store(1);
+    let store = data.store(1, false);
     store.dies_after(150);
     assert!(super::started(mill(), &store).is_err());
     let checkpoint = store.state_of(|kept| kept.checkpoint.clone()).unwrap();

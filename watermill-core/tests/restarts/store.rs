@@ -11,6 +11,7 @@ use watermill::broker::{
 use watermill::error::{BadCause, BadRecord, BrokerError, RecordPlace};
 use watermill::record::{RecordType, StreamRecord};
 
+use super::counted::CountedSource;
 use super::random::Random;
 
 /// A record, or one that does not decode.
@@ -40,17 +41,19 @@ struct State<O> {
 type MakeSource = Box<dyn Fn(Option<&Position>, Die, bool) -> AnySource + Send + Sync>;
 
 /// Burns fuel; says whether there was some, and gives a random number.
-type Die = Arc<dyn Fn(u64) -> Result<u64, BrokerError> + Send + Sync>;
+pub(crate) type Die = Arc<dyn Fn(u64) -> Result<u64, BrokerError> + Send + Sync>;
 
 /// The storage. Its clones are the same one.
 pub(crate) struct Store<O> {
     inputs: Arc<Mutex<Vec<(InputDecl, MakeSource)>>>,
     state: Arc<Mutex<State<O>>>,
+    /// Its streams have no offsets of their own.
+    counted: bool,
 }
 
 impl<O> Clone for Store<O> {
     fn clone(&self) -> Self {
-        Self { inputs: Arc::clone(&self.inputs), state: Arc::clone(&self.state) }
+        Self { inputs: Arc::clone(&self.inputs), state: Arc::clone(&self.state), counted: self.counted }
     }
 }
 
@@ -64,17 +67,22 @@ fn dead() -> BrokerError {
 }
 
 impl<O: StreamRecord> Store<O> {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// `counted` where its streams have no offsets of their own.
+    pub(crate) fn new(seed: u64, counted: bool) -> Self {
         let kept = Kept { results: Vec::new(), letters: Vec::new(), checkpoint: None };
         let (results, letters) = (Vec::new(), Vec::new());
         let state = State { kept, results, letters, fuel: u64::MAX, random: Random::new(seed) };
-        Self { inputs: Arc::default(), state: Arc::new(Mutex::new(state)) }
+        Self { inputs: Arc::default(), state: Arc::new(Mutex::new(state)), counted }
     }
 
     /// Reads these items as the stream of `R`, in parts of so many.
     pub(crate) fn read<R: StreamRecord + Clone>(self, items: &[Item<R>], part: usize) -> Self {
         let items: Arc<[Item<R>]> = items.into();
+        let counted = self.counted;
         let make: MakeSource = Box::new(move |from, die, keep_raw| {
+            if counted {
+                return AnySource::new(CountedSource::new(Arc::clone(&items), from, die, keep_raw));
+            }
             let start = from.map_or(0, |from| start(from, part));
             AnySource::new(StoredSource { items: Arc::clone(&items), next: start, part, die, keep_raw })
         });

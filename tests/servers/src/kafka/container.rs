@@ -19,7 +19,7 @@ const START: Duration = Duration::from_secs(300);
 const PORT: &str = "WATERMILL_KAFKA_PORT";
 
 /// Whether there is an engine. That there is a `docker` means nothing: its engine may be elsewhere, or not be running.
-pub(super) fn engine_answers() -> bool {
+pub(crate) fn engine_answers() -> bool {
     let asked = Command::new("docker")
         .arg("info")
         .stdin(Stdio::null())

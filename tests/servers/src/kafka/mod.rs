@@ -28,6 +28,7 @@ use crate::error::ServerError;
 use crate::place;
 use crate::supervise::Supervised;
 use config::Layout;
+pub(crate) use container::engine_answers;
 use installed::Installed;
 
 /// How long a broker may take until it answers. It takes two seconds on a machine that has nothing else to do.
@@ -80,7 +81,7 @@ impl Kafka {
             client.nodes()?;
             return Ok(Self::of_others(address, client, installed, None));
         }
-        if container::engine_answers() {
+        if engine_answers() {
             match Self::contained() {
                 Ok(kafka) => return Ok(kafka),
                 Err(error) => place::tell(&format!("Kafka does not start in a container: {error}")),

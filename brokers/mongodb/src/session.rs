@@ -1,0 +1,526 @@
+//! One run on MongoDB: what is read and written, and the lanes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bson::{Bson, Document, doc};
+use mongodb::ClientSession;
+use watermill_core::broker::{
+    AnySource, BoxFuture, Checkpoint, Job, Lane, LaneOutputs, Origin, Ownership, Position, Session,
+};
+use watermill_core::error::BrokerError;
+
+use crate::at::Spot;
+use crate::broker::{Input, MongoBroker, Output};
+use crate::changes::{self, ChangeReader};
+use crate::committer::{Delivery, MongoCommitter, Work, fenced};
+use crate::documents::Decoding;
+use crate::driver::Driver;
+use crate::failure::{Told, code, driver_failure, failure};
+use crate::fault::fault_point;
+use crate::index::{self, Index};
+use crate::lane_rule::Lanes;
+use crate::leases::{self, Held, Leases};
+use crate::options::Options;
+use crate::order::order_of;
+use crate::outbox::{Outbox, Pending};
+use crate::place::{Order, Place, read_token};
+use crate::positions::{self, Claimed, Identity};
+use crate::read_collection::Changes;
+use crate::reader::{Beginning, CollectionReader, Reading};
+use crate::result_ids::ResultIds;
+use crate::sink::SinkSettings;
+
+/// A stream that is watched on a server without change streams is asked for anew, and this is how long what has come takes to settle.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// A run.
+pub(crate) struct MongoSession {
+    driver: Driver,
+    options: Options,
+    inputs: Vec<PlannedInput>,
+    outputs: Vec<PlannedOutput>,
+    /// `None` when positions are in other hands.
+    identity: Option<Identity>,
+    delivery: Delivery,
+    /// Which lanes have begun anew, where that was asked for.
+    started_over: Arc<Mutex<Vec<u32>>>,
+    leases: Option<Leases>,
+    held: BTreeMap<u32, Arc<Held>>,
+    /// The only lane was handed out, where there are no leases.
+    handed_out: bool,
+}
+
+struct PlannedInput {
+    input: Input,
+    stream: String,
+    keep_raw: bool,
+    order: Arc<Order>,
+    index: Index,
+    projection: Option<Document>,
+    changes: Option<Changes>,
+    follow: Option<Duration>,
+}
+
+struct PlannedOutput {
+    output: Output,
+    leave_out: bool,
+}
+
+impl MongoSession {
+    pub(crate) async fn open(broker: &MongoBroker, job: &Job) -> Result<Self, BrokerError> {
+        let options = broker.options.clone();
+        let driver = Driver::connect(&options).await?;
+        let mut inputs = Vec::new();
+        for request in &job.inputs {
+            let Some(input) = broker.inputs.get(request.input) else { continue };
+            let orders = job.orders.get(request.node).map(Vec::as_slice).unwrap_or_default();
+            let (asked, input) = (driver.clone(), input.clone());
+            let (stream, keep_raw, orders) = (request.stream.clone(), request.keep_raw, orders.to_vec());
+            let set = options.clone();
+            let planning =
+                driver.run(async move { plan_input(&asked, input, stream, keep_raw, &orders, &set).await });
+            inputs.push(planning.await??);
+        }
+        let outputs: Vec<PlannedOutput> = job
+            .outputs
+            .iter()
+            .filter_map(|request| {
+                let output = broker.outputs.get(request.output)?.clone();
+                Some(PlannedOutput { output, leave_out: request.leave_out })
+            })
+            .collect();
+        let is_master = job.inputs.iter().any(|input| input.node == 0);
+        let lanes = options.lanes.as_ref().filter(|_| is_master);
+        let application = options
+            .application
+            .clone()
+            .or_else(|| outputs.first().map(|output| output.output.collection.clone()));
+        // Where results are in other hands, so are the positions.
+        let here =
+            !outputs.is_empty() || (job.inputs.len() == job.streams.len() && options.application.is_some());
+        let identity = application.map(|application| Identity {
+            application,
+            lane: 0,
+            lanes: lanes.map_or(1, Lanes::count),
+            rule: lanes.map(Lanes::text),
+            mill: job.mill.clone(),
+            streams: job.streams.clone(),
+            outputs: outputs.iter().map(|output| output.output.collection.clone()).collect(),
+            letters: job.outputs.last().is_some_and(|output| output.letters),
+        });
+        let transactions = driver.facts.transactions && !options.without_transactions;
+        let delivery = if transactions { Delivery::Transaction } else { Delivery::Idempotent };
+        let leases = match (&identity, lanes) {
+            (Some(identity), Some(_)) => {
+                Some(Leases::start(&driver, identity.clone(), options.lease, options.most_lanes)?)
+            }
+            _ => None,
+        };
+        let mut collections: Vec<String> =
+            outputs.iter().map(|output| output.output.collection.clone()).collect();
+        if here {
+            collections.push(positions::COLLECTION.to_owned());
+        }
+        if leases.is_some() {
+            collections.push(leases::COLLECTION.to_owned());
+        }
+        if inputs.iter().any(|input| input.changes.is_some_and(|changes| !changes.only)) {
+            collections.push(changes::POINTS.to_owned());
+        }
+        let creating = driver.clone();
+        driver.run(async move { create(&creating, &collections).await }).await??;
+        tracing::info!(
+            target: "watermill",
+            function = %job.function,
+            database = %options.database,
+            delivery = match delivery {
+                Delivery::Transaction => "exactly once: results and positions in one transaction",
+                Delivery::Idempotent => "idempotent: without transactions, results under `_id`s that a second attempt writes over",
+            },
+            "MongoDB is reached"
+        );
+        let started_over = Arc::clone(&broker.started_over);
+        let identity = identity.filter(|_| here);
+        Ok(Self {
+            driver,
+            options,
+            inputs,
+            outputs,
+            identity,
+            delivery,
+            started_over,
+            leases,
+            held: BTreeMap::new(),
+            handed_out: false,
+        })
+    }
+
+    fn lanes(&self) -> u32 {
+        self.options.lanes.as_ref().filter(|_| self.leases.is_some()).map_or(1, Lanes::count)
+    }
+
+    async fn start_session(&self) -> Result<ClientSession, BrokerError> {
+        let client = self.driver.client.clone();
+        let started = self.driver.run(async move { client.start_session().await }).await?;
+        started.map_err(|cause| driver_failure("begin", "a session", cause))
+    }
+
+    /// Takes the positions of a lane over: whoever had them before can commit nothing from then on.
+    async fn claim(
+        &self,
+        identity: &Identity,
+        held: Option<&Arc<Held>>,
+        session: Option<Document>,
+    ) -> Result<Claimed, BrokerError> {
+        let start_over = self.options.start_over && {
+            let mut before = self.started_over.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = !before.contains(&identity.lane);
+            before.push(identity.lane);
+            first
+        };
+        let (driver, identity, epoch) = (self.driver.clone(), identity.clone(), held.map(|held| held.epoch));
+        let application = identity.application.clone();
+        let claimed = self
+            .driver
+            .run(async move { identity.claim(&driver, epoch, start_over, session.as_ref()).await })
+            .await??;
+        fault_point!("claimed");
+        claimed.ok_or_else(|| {
+            if let Some(held) = held {
+                held.lose();
+            }
+            failure("take over", format_args!("the positions of `{application}`"), Told(fenced(&application)))
+        })
+    }
+
+    async fn open_outputs(&mut self, lane: &Lane) -> Result<LaneOutputs, BrokerError> {
+        let held = match &self.leases {
+            Some(leases) => {
+                let held = leases.hold(lane.index).map(Arc::new).ok_or_else(|| {
+                    failure(
+                        "walk",
+                        format_args!("lane {}", lane.index),
+                        "another process has taken it meanwhile",
+                    )
+                })?;
+                self.held.insert(lane.index, Arc::clone(&held));
+                Some(held)
+            }
+            None => None,
+        };
+        let outbox = Arc::new(Mutex::new(Outbox::default()));
+        let mut claimed = None;
+        let mut resume = None;
+        let mut session = None;
+        if let Some(identity) = &self.identity {
+            let identity = Identity { lane: lane.index, lanes: lane.count, ..identity.clone() };
+            if self.delivery == Delivery::Transaction {
+                session = Some(self.start_session().await?);
+            }
+            let own = session.as_ref().map(|session| session.id().clone());
+            let found = self.claim(&identity, held.as_ref(), own).await?;
+            resume = self.checkpoint(&found);
+            if self.delivery == Delivery::Idempotent {
+                self.tidy_up(&identity, &found).await?;
+            }
+            claimed = Some((identity, found));
+        }
+        let mut sinks = Vec::new();
+        for (number, planned) in self.outputs.iter().enumerate() {
+            let collection = planned.output.collection.clone();
+            let written =
+                claimed.as_ref().and_then(|(_, claimed)| claimed.written.get(number).copied()).unwrap_or(0);
+            let ids = claimed
+                .as_ref()
+                .filter(|_| self.delivery == Delivery::Idempotent)
+                .map(|(_, claimed)| ResultIds::new(claimed.run, lane.index, number));
+            let pending = Pending {
+                collection: collection.clone(),
+                writes: Vec::new(),
+                written,
+                committed: written,
+                ids,
+            };
+            outbox.lock().unwrap_or_else(PoisonError::into_inner).outputs.push(pending);
+            let outbox = Arc::clone(&outbox);
+            let settings = SinkSettings { output: number, collection, leave_out: planned.leave_out, outbox };
+            sinks.push((planned.output.open)(settings));
+        }
+        if resume.as_ref().is_some_and(|checkpoint: &Checkpoint| checkpoint.finished)
+            && let Some(held) = &held
+        {
+            held.done();
+        }
+        let ended = resume.as_ref().map(|resume| resume.ended_outputs.clone()).unwrap_or_default();
+        let work = Work {
+            driver: self.driver.clone(),
+            positions: claimed,
+            write_eos: self.options.write_eos,
+            ended,
+            session,
+        };
+        let most_uncommitted = self.options.most_uncommitted;
+        let committer = MongoCommitter { work: Some(Box::new(work)), outbox, most_uncommitted, held };
+        Ok(LaneOutputs { sinks, committer: Box::new(committer), resume })
+    }
+
+    /// What was found, as the engine wants it.
+    fn checkpoint(&self, found: &Claimed) -> Option<Checkpoint> {
+        let mut checkpoint = found.checkpoint.clone()?;
+        if self.options.continue_after_eos && checkpoint.finished {
+            checkpoint.finished = false;
+            checkpoint.ended_outputs.iter_mut().for_each(|ended| *ended = false);
+            for position in &mut checkpoint.positions {
+                (position.ended, position.marked) = (false, false);
+            }
+        }
+        Some(checkpoint)
+    }
+
+    /// Takes away what an earlier run has written and not committed, where that can be told by its `_id`s: a function that answers differently now
+    /// would leave some of it.
+    async fn tidy_up(&self, identity: &Identity, found: &Claimed) -> Result<(), BrokerError> {
+        for (number, planned) in self.outputs.iter().enumerate() {
+            let written = found.written.get(number).copied().unwrap_or(0);
+            let filter = ResultIds::new(found.run, identity.lane, number).from(written);
+            let (driver, collection) = (self.driver.clone(), planned.output.collection.clone());
+            let location = format!("what an earlier run has not committed in collection `{collection}`");
+            self.driver
+                .run(async move { driver.collection(&collection).delete_many(filter).await })
+                .await?
+                .map_err(|cause| driver_failure("take away", location, cause))?;
+        }
+        Ok(())
+    }
+
+    fn open_sources(
+        &mut self,
+        lane: &Lane,
+        from: &[Option<Position>],
+    ) -> Result<Vec<AnySource>, BrokerError> {
+        let lanes = self.options.lanes.as_ref().filter(|_| self.leases.is_some());
+        if lane.count > 1 && lanes.is_none() {
+            let cause = "the master is read by a broker with several lanes, and a collection would be read whole in each; read the master from MongoDB too, or from a topic of one partition";
+            if let Some(input) = self.inputs.first() {
+                return Err(failure("join", input.location(&self.driver), Told(cause.to_owned())));
+            }
+        }
+        let mut sources = Vec::new();
+        for (number, planned) in self.inputs.iter().enumerate() {
+            let position = from.get(number).and_then(Option::as_ref);
+            let source = planned.open(&self.driver, lanes.map(|lanes| (lanes, lane.index)), position)?;
+            sources.push(source);
+        }
+        Ok(sources)
+    }
+}
+
+impl PlannedInput {
+    fn location(&self, driver: &Driver) -> String {
+        format!("collection `{}` of database `{}`", self.input.read.name, driver.database)
+    }
+
+    fn open(
+        &self,
+        driver: &Driver,
+        lane: Option<(&Lanes, u32)>,
+        position: Option<&Position>,
+    ) -> Result<AnySource, BrokerError> {
+        let name = self.input.read.name.clone();
+        let decoding = Decoding {
+            stream: self.stream.clone(),
+            origin: Arc::new(Origin::Collection { name: name.clone() }),
+            keep_raw: self.keep_raw,
+        };
+        let of_lane = lane.and_then(|(lanes, lane)| lanes.filter(lane));
+        let filter = match (self.input.read.filter.clone(), of_lane) {
+            (Some(own), Some(of_lane)) => Some(doc! { "$and": [own, of_lane] }),
+            (own, of_lane) => own.or(of_lane),
+        };
+        let reading = Reading {
+            driver: driver.clone(),
+            name,
+            filter,
+            order: Arc::clone(&self.order),
+            index: self.index.clone(),
+            projection: self.projection.clone(),
+            decoding,
+            lane: lane.map(|(lanes, lane)| (lanes.clone(), lane)),
+        };
+        let ended = position.is_some_and(|position| position.ended && position.marked);
+        let unknown = || {
+            let cause = "its position is one of another stream, or was read in another order; begin anew by `MongoBroker::start_over` or under another name";
+            failure("go on with", self.location(driver), Told(cause.to_owned()))
+        };
+        if let Some(changes) = self.changes {
+            let reader = self.change_reader(reading, changes, position, ended).ok_or_else(unknown)?;
+            return (self.input.open_changes)(driver, self.location(driver), reader);
+        }
+        if position.is_some_and(|position| !position.finished.is_empty()) {
+            let cause = "records of it were finished out of their order (`reorder_within`), and a collection does not say which those were; the server sorts it: read it in the order of the key by `ReadCollection::order_by`, and leave out `reorder_within`";
+            return Err(failure("go on with", self.location(driver), Told(cause.to_owned())));
+        }
+        let from = self.beginning(position).ok_or_else(unknown)?;
+        let reader = CollectionReader { reading, from, settle: self.follow, ended, marked: false };
+        (self.input.open)(driver, self.location(driver), reader)
+    }
+
+    fn beginning(&self, position: Option<&Position>) -> Option<Beginning> {
+        let Some(position) = position else { return Some(Beginning::default()) };
+        let place = |text: &str| -> Option<Place> {
+            match read_token(text)?.remove("after")? {
+                Bson::Document(after) => self.order.read(after),
+                _ => None,
+            }
+        };
+        let after = match &position.token {
+            Some(text) => Some(place(text)?),
+            None => None,
+        };
+        let mut lasts = Vec::new();
+        for last in position.last.iter().chain(&position.also_last).filter(|last| last.offset < position.next)
+        {
+            if let Some(text) = &last.token {
+                lasts.push((last.offset, place(text)?));
+            }
+        }
+        lasts.sort_by_key(|(offset, _)| *offset);
+        Some(Beginning { lasts, next: position.next, after })
+    }
+
+    fn change_reader(
+        &self,
+        reading: Reading,
+        changes: Changes,
+        position: Option<&Position>,
+        ended: bool,
+    ) -> Option<ChangeReader> {
+        let mut reader = ChangeReader { reading, changes, spot: None, next: 0, last: None, ended };
+        if let Some(position) = position {
+            reader.next = position.next;
+            if let Some(token) = &position.token {
+                reader.spot = Some(Spot::read(token, &self.order)?);
+            }
+            let last = position.last.as_ref().filter(|last| last.offset < position.next);
+            if let Some((last, token)) = last.and_then(|last| Some((last, last.token.as_ref()?))) {
+                reader.last = Some((last.offset, Spot::read(token, &self.order)?));
+            }
+        }
+        Some(reader)
+    }
+}
+
+async fn plan_input(
+    driver: &Driver,
+    input: Input,
+    stream: String,
+    keep_raw: bool,
+    orders: &[String],
+    options: &Options,
+) -> Result<PlannedInput, BrokerError> {
+    let lanes_by_range = options.lanes.as_ref().is_some_and(|lanes| lanes.filter(0).is_some());
+    let lane_field = options.lanes.as_ref().map(Lanes::field);
+    let read = &input.read;
+    let location = || format!("collection `{}` of database `{}`", read.name, driver.database);
+    let known = input.fields.as_deref();
+    let fields = match &read.order {
+        Some(fields) => fields.clone(),
+        None => order_of(orders, known).map_err(|cause| failure("read", location(), Told(cause)))?,
+    };
+    let order = Order { fields: fields.into_iter().filter(|field| field != "_id").collect() };
+    let (mut changes, mut follow) = (read.changes, read.follow);
+    if let Some(wanted) = changes.filter(|_| !driver.facts.transactions) {
+        if wanted.only || wanted.deletes {
+            let cause = "the server has no change streams, since it belongs to no replica set; what was there before, and deletions, cannot be told without: make it a replica set (one node will do), or leave out `changes_only` and `deletes`";
+            return Err(failure("watch", location(), Told(cause.to_owned())));
+        }
+        tracing::warn!(target: "watermill", collection = %read.name, settle = ?SETTLE, "the server has no change streams: the collection is read on by its key, and only what is inserted is seen");
+        (changes, follow) = (None, Some(SETTLE));
+    }
+    if changes.is_some() && lanes_by_range {
+        let cause = "changes are divided into lanes by this side alone: use `Lanes::by_hash`";
+        return Err(failure("watch", location(), Told(cause.to_owned())));
+    }
+    if follow.is_some() && order.fields.is_empty() {
+        let cause = "what comes is found by a key that goes up: the order of `_id`s of several producers says nothing of when their documents came; join by a key, name one by `ReadCollection::order_by`, or watch the collection by `MongoBroker::watch` on a replica set";
+        return Err(failure("follow", location(), Told(cause.to_owned())));
+    }
+    let index = index::find(driver, &read.name, &order, read.filter.as_ref(), options.create_indexes).await?;
+    // Whole documents are for dead letters; what `_id`, order and lane need is always sent.
+    let projection = known.filter(|_| !read.whole && !keep_raw).map(|known| {
+        let mut wanted: Vec<&str> = known.to_vec();
+        wanted.extend(order.fields.iter().map(String::as_str));
+        wanted.extend(lane_field);
+        wanted.extend(["eos__", "_id"]);
+        projection_of(&wanted)
+    });
+    Ok(PlannedInput { stream, keep_raw, order: Arc::new(order), index, projection, changes, follow, input })
+}
+
+/// Has these fields sent. Of a path whose beginning is wanted as a whole the beginning is enough, and both together are refused by the server.
+fn projection_of(wanted: &[&str]) -> Document {
+    let mut projection = Document::new();
+    for field in wanted {
+        let covered =
+            wanted.iter().any(|other| field.strip_prefix(*other).is_some_and(|rest| rest.starts_with('.')));
+        if !covered {
+            projection.insert(*field, 1);
+        }
+    }
+    projection
+}
+
+/// Makes the collections that are not there: within a transaction not every server can.
+async fn create(driver: &Driver, collections: &[String]) -> Result<(), BrokerError> {
+    for name in collections {
+        match driver.db().create_collection(name).await {
+            Ok(()) => {}
+            // It is there.
+            Err(error) if code(&error) == Some(48) => {}
+            Err(error) => return Err(driver_failure("make", format_args!("collection `{name}`"), error)),
+        }
+    }
+    Ok(())
+}
+
+impl Session for MongoSession {
+    fn next_lane(&mut self) -> BoxFuture<'_, Result<Option<Lane>, BrokerError>> {
+        Box::pin(async move {
+            let count = self.lanes();
+            if let Some(leases) = &self.leases {
+                return Ok(leases.next().await?.map(|index| Lane { index, count }));
+            }
+            let first = !std::mem::replace(&mut self.handed_out, true);
+            Ok(first.then_some(Lane { index: 0, count: 1 }))
+        })
+    }
+
+    fn ownership(&mut self, lane: &Lane) -> Option<Ownership> {
+        self.leases.as_ref()?.ownership(lane.index)
+    }
+
+    fn outputs<'a>(&'a mut self, lane: &'a Lane) -> BoxFuture<'a, Result<LaneOutputs, BrokerError>> {
+        Box::pin(self.open_outputs(lane))
+    }
+
+    fn sources<'a>(
+        &'a mut self,
+        lane: &'a Lane,
+        from: &'a [Option<Position>],
+    ) -> BoxFuture<'a, Result<Vec<AnySource>, BrokerError>> {
+        Box::pin(std::future::ready(self.open_sources(lane, from)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_below_a_wanted_field_is_not_asked_for_again() {
+        let projection = projection_of(&["at", "at.x", "attic", "time", "_id"]);
+        assert_eq!(projection, doc! { "at": 1, "attic": 1, "time": 1, "_id": 1 });
+    }
+}

@@ -1,0 +1,15 @@
+//! The broker over a real server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_documents;
+mod conformance;
+mod errors;
+mod oracle;
+mod resume;
+mod types;
+mod watching;
+mod writing;

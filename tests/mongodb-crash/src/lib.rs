@@ -1,0 +1,11 @@
+//! Mills over a real MongoDB server, in programs that are killed, paused and started again: in the end there is one result for each record that has a partner,
+//! and a unique index has seen to it all the time that there never were two.
+//!
+//! - [`mills`]: what the program `mongodb-mill` runs.
+//! - [`trial`]: the database of one mill: filled, and compared in the end.
+//! - [`process`]: the program as a process, with what it tells.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+pub mod mills;
+pub mod process;
+pub mod trial;
