@@ -1,7 +1,7 @@
 //! The commit of a lane: results, EndOfStream marks and positions in one step.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::ClientSession;
@@ -194,12 +194,14 @@ impl Work {
             return Err(broken);
         }
         fault_point!("filled");
+        let since = Instant::now();
         loop {
             let Err(error) = session.commit_transaction().await else { return Ok(()) };
             // As the driver's specification has it: the same commit again, where its end was not told; all of it again, where it was undone. Beyond that
             // the positions say what has become of it.
             let unknown = error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT);
-            if unknown && !error.contains_label(TRANSIENT_TRANSACTION_ERROR) && !is_gone(&error) {
+            let in_time = since.elapsed() < self.driver.retry_for;
+            if unknown && in_time && !error.contains_label(TRANSIENT_TRANSACTION_ERROR) && !is_gone(&error) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }

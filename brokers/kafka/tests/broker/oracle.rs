@@ -2,6 +2,9 @@
 //!
 //! Keys are random and Java's client places them, so some partitions have many records and others none. `WATERMILL_SEED=n` runs one case of each kind again.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use watermill_core::OnBad;
@@ -10,16 +13,18 @@ use watermill_oracle::case::{Case, Sizes, cases};
 use watermill_oracle::oracle;
 use watermill_oracle::row::{Call, Rec, Row};
 use watermill_oracle::shape::{self, Shape, bad_streams, told};
-use watermill_servers::kafka::{Isolation, Kafka, NewRecord, unique};
+use watermill_servers::kafka::{Isolation, Kafka, KafkaOptions, NewRecord, unique};
 
-use crate::common::{MARK, end, is_mark, logged};
+use crate::common::{MARK, end, is_mark, logged, until};
 
 /// What stands between the records.
 #[derive(Clone, Copy, PartialEq)]
 enum Between {
     Nothing,
-    /// Tombstones, in compacted topics.
+    /// Tombstones, in topics that are to be compacted.
     Tombstones,
+    /// What compaction leaves of these: of each key the last record, and gaps in the offsets.
+    Gaps,
     /// Records of transactions that were aborted, and the control records of those that were not.
     Transactions,
 }
@@ -59,7 +64,7 @@ fn write(
         let mut counted = Vec::new();
         for row in chunk {
             let at = row.id as usize;
-            if between == Between::Tombstones && at.is_multiple_of(3) {
+            if matches!(between, Between::Tombstones | Between::Gaps) && at.is_multiple_of(3) {
                 records.push(NewRecord::new(topic).key(key(at + 1)));
                 counted.push(None);
             }
@@ -95,17 +100,46 @@ fn write(
     placed
 }
 
+/// Waits until the server has compacted `topic`, but for the segment that is written to, in which the marks are. Returns which of `rows` are left in which
+/// partition, as Java's client reads them.
+fn compacted(kafka: &Kafka, topic: &str, rows: &[Row], partitions: u32) -> Vec<Vec<Row>> {
+    let mut left = Vec::new();
+    until("the topic is compacted", || {
+        left = kafka.client().read(topic, Isolation::Committed).unwrap();
+        let mut keys = HashSet::new();
+        left.iter().all(|record| keys.insert((record.partition, record.key.clone())))
+    });
+    let mut placed: Vec<Vec<Row>> = vec![Vec::new(); partitions as usize];
+    for record in left.iter().filter(|record| !is_mark(record)) {
+        let Some(value) = &record.value else { continue };
+        let id = serde_json::from_slice::<Rec<0>>(value).unwrap().id;
+        placed[record.partition as usize].extend(rows.iter().find(|row| row.id == id).cloned());
+    }
+    let count: usize = placed.iter().map(Vec::len).sum();
+    assert!(0 < count && count < rows.len(), "{count} of {} are left", rows.len());
+    placed
+}
+
 /// Runs one case on topics. With `shared`, all streams of the tree are one topic, read at several places.
 fn agrees(shape: &Shape, partitions: u32, between: Between, shared: bool, seed: u64) {
-    let kafka = Kafka::shared().unwrap();
+    agrees_on(Kafka::shared().unwrap(), shape, partitions, between, shared, seed);
+}
+
+fn agrees_on(kafka: &Kafka, shape: &Shape, partitions: u32, between: Between, shared: bool, seed: u64) {
     let mut case = drawn(shape, 30 + 8 * partitions as usize, seed);
     if shared {
         let first = case.rows[0].clone();
         case.rows.iter_mut().for_each(|rows| rows.clone_from(&first));
         case.edges.iter_mut().for_each(|edge| edge.unique = false);
     }
-    let config: &[(&str, &str)] =
-        if between == Between::Tombstones { &[("cleanup.policy", "compact")] } else { &[] };
+    let config: &[(&str, &str)] = match between {
+        Between::Tombstones => &[("cleanup.policy", "compact")],
+        // A segment is compacted when another one has begun.
+        Between::Gaps => {
+            &[("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01")]
+        }
+        Between::Nothing | Between::Transactions => &[],
+    };
     let mut topics: Vec<String> = Vec::new();
     let mut placed: Vec<Vec<Vec<Row>>> = Vec::new();
     for rows in &case.rows {
@@ -117,11 +151,19 @@ fn agrees(shape: &Shape, partitions: u32, between: Between, shared: bool, seed: 
         let topic = unique("rows");
         kafka.create_topic(&topic, partitions, 0, config).unwrap();
         placed.push(write(kafka, &topic, rows, partitions, between, seed));
-        if between == Between::Tombstones {
+        if matches!(between, Between::Tombstones | Between::Gaps) {
+            if between == Between::Gaps {
+                std::thread::sleep(Duration::from_millis(200));
+            }
             let mark = |partition| NewRecord::new(&topic).partition(partition).key("end").value(MARK);
             kafka.client().produce(&(0..partitions).map(mark).collect::<Vec<_>>()).unwrap();
         } else {
             end(kafka, &topic, partitions);
+        }
+        if between == Between::Gaps
+            && let Some(placed) = placed.last_mut()
+        {
+            *placed = compacted(kafka, &topic, rows, partitions);
         }
         topics.push(topic);
     }
@@ -187,6 +229,19 @@ fn three_partitions_with_tombstones_and_with_aborted_transactions() {
             agrees(&shape::star_2(), 3, between, false, seed);
         }
     }
+}
+
+#[test]
+fn compacted_topics() {
+    logged();
+    // Of its own, since how often it compacts is not set by topic.
+    let options = KafkaOptions::new().property("log.cleaner.backoff.ms", "100");
+    let kafka = Kafka::start(options).unwrap();
+    for seed in seeds(&[8, 9]) {
+        agrees_on(&kafka, &shape::one(), 3, Between::Gaps, false, seed);
+        agrees_on(&kafka, &shape::star_2(), 3, Between::Gaps, false, seed);
+    }
+    agrees_on(&kafka, &shape::fork_below(), 1, Between::Gaps, true, 10);
 }
 
 #[test]
