@@ -58,7 +58,9 @@ fn write(
     let mut placed: Vec<Vec<Row>> = vec![Vec::new(); partitions as usize];
     let client = kafka.client();
     let transactions = client.transactional(&unique("writer"), &[]).unwrap();
-    let key = |at: usize| format!("key {}", (at as u64).wrapping_mul(seed | 1) % 23);
+    // So few that some come again.
+    let keys = if between == Between::Gaps { 11 } else { 23 };
+    let key = |at: usize| format!("key {}", (at as u64).wrapping_mul(seed | 1) % keys);
     for (number, chunk) in rows.chunks(1 + rows.len() / 4).enumerate() {
         let mut records = Vec::new();
         let mut counted = Vec::new();
