@@ -133,7 +133,8 @@ fn two_programs_take_lanes_from_each_other() {
     while trial.progress() < trial.count() * 7 / 10 && kills + stops < 24 {
         thread::sleep(Duration::from_millis(400 + seed.below(900)));
         let victim = seed.below(2) as usize;
-        if seed.below(2) == 0 {
+        // In turn, so that there are enough of both, whatever the seed.
+        if kills <= stops {
             let ended = std::mem::replace(
                 &mut programs[victim],
                 trial.start(&format!("program {number}"), &settings),
