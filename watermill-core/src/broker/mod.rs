@@ -126,7 +126,8 @@ pub trait Broker: Send + Sync + 'static {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Session: Send {
-    /// The next lane this process is to walk, or `None` when there are no more, now or later. Asked only of the broker that reads the
+    /// The next lane this process is to walk, or `None` when there are no more, now or later; without any, the run ends with
+    /// [`EndReason::EndedBefore`](crate::EndReason::EndedBefore). Asked only of the broker that reads the
     /// master; a broker without partitions hands out lane 0 once.
     ///
     /// While lanes are walked this is asked for more of them, and waits. Dropping the future must lose no lane.

@@ -13,7 +13,7 @@ use crate::mill::Mill;
 use crate::plan::Plan;
 use crate::policy::OnBad;
 use crate::record::{RecordType, StreamRecord};
-use crate::report::RunReport;
+use crate::report::{EndReason, RunReport};
 use crate::retry::Then;
 use crate::window::Window;
 
@@ -112,10 +112,9 @@ impl<M: StreamRecord> Mill<M> {
                 Err(RunError::Broker(error)) => error,
                 Err(error) => return Err(error),
                 Ok(()) => {
-                    return report.ok_or_else(|| RunError::Runtime {
-                        what: "there was nothing to walk".to_owned(),
-                        cause: "the broker handed out no lane".into(),
-                    });
+                    // Where no lane is left, others have walked all of them to their end.
+                    let nothing = || RunReport::of_nothing(&plan.function, EndReason::EndedBefore);
+                    return Ok(report.unwrap_or_else(nothing));
                 }
             };
             let now = steering.watch().commits;
