@@ -6,6 +6,7 @@
 //! - [`data`]: records, and the files of a trial.
 //! - [`mills`]: the mills that the program `crash-mill` runs over files.
 //! - [`oracle`]: what they must write, by nested loops over everything.
+//! - [`process`]: one program at a time as a process, with what it tells: for tests that pause some, or run several.
 //! - [`told`]: what an error says, with all its causes.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -13,6 +14,7 @@ pub mod data;
 pub mod harness;
 pub mod mills;
 pub mod oracle;
+pub mod process;
 pub mod seed;
 pub mod told;
 mod window_mills;

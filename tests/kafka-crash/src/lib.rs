@@ -4,10 +4,8 @@
 //! - [`mills`]: what the program `kafka-mill` runs.
 //! - [`records`]: the records of input and output, and the oracle.
 //! - [`trial`]: the topics of one mill: filled while it runs, and compared in the end.
-//! - [`process`]: the program as a process, with what it tells.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod mills;
-pub mod process;
 pub mod records;
 pub mod trial;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use watermill_servers::kafka::{Isolation, Kafka, NewRecord, unique};
 
 use crate::mills::Settings;
-use crate::process::Process;
 use crate::records::{A, Kind, Saw};
+use watermill_crash::process::Process;
 
 /// The topics of a mill.
 pub struct Trial<'k> {

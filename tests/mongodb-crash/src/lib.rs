@@ -3,9 +3,7 @@
 //!
 //! - [`mills`]: what the program `mongodb-mill` runs.
 //! - [`trial`]: the database of one mill: filled, and compared in the end.
-//! - [`process`]: the program as a process, with what it tells.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod mills;
-pub mod process;
 pub mod trial;

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use watermill_servers::Mongo;
 
 use crate::mills::{Kind, LATER, Moved, Settings};
-use crate::process::Process;
+use watermill_crash::process::Process;
 
 /// So many robots there are.
 pub const ROBOTS: i64 = 8;

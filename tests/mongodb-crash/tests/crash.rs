@@ -4,9 +4,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use watermill_crash::process::Process;
 use watermill_crash::seed::Seed;
 use watermill_mongodb_crash::mills::Kind;
-use watermill_mongodb_crash::process::Process;
 use watermill_mongodb_crash::trial::Trial;
 use watermill_servers::{Mongo, MongoOptions};
 

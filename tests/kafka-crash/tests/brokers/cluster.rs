@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use watermill_kafka_crash::process::Process;
+use watermill_crash::process::Process;
 use watermill_kafka_crash::records::Kind;
 use watermill_kafka_crash::trial::{Load, Trial};
 use watermill_servers::KafkaOptions;

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use watermill_crash::process::Process;
 use watermill_crash::seed::Seed;
-use watermill_kafka_crash::process::Process;
 use watermill_kafka_crash::records::Kind;
 use watermill_kafka_crash::trial::{Load, Trial};
 use watermill_servers::kafka::Kafka;
