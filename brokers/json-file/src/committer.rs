@@ -7,6 +7,7 @@ use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Position};
 use watermill_core::error::BrokerError;
 
 use crate::appended::{Appended, Piece};
+use crate::deferred::{Deferred, Durability};
 use crate::failure::{failure, path_failure};
 use crate::fault::fault_point;
 use crate::followed_input::FollowedInput;
@@ -27,6 +28,8 @@ pub(crate) struct FileCommitter {
     pub(crate) state: Option<PathBuf>,
     /// There is a state, of this run or of the one that it goes on with.
     pub(crate) recorded: bool,
+    /// The last commit, while it is not durable.
+    pub(crate) under_way: Option<Deferred>,
     pub(crate) mark_eos: bool,
     pub(crate) finished: bool,
     /// What each of several lanes has committed, where there are several.
@@ -56,6 +59,10 @@ pub(crate) struct KnownInput {
 }
 
 impl KnownInput {
+    fn is_ours(&self) -> bool {
+        self.followed.is_some() || !self.files.is_empty()
+    }
+
     /// What a restart has to know of this input.
     fn state(&self, position: &Position) -> Result<InputState, BrokerError> {
         if let Some(followed) = &self.followed {
@@ -95,19 +102,32 @@ impl FileCommitter {
         if self.finished {
             return Err(failure("commit", "the outputs", "the run is finished already"));
         }
+        self.settle_last().await?;
         fault_point!("flush");
         let mut committed = Vec::with_capacity(self.outputs.len());
+        let mut unsynced = Vec::new();
         let appends = self.outputs.iter().any(|output| output.appended().is_some());
+        let later = !checkpoint.finished && self.can_be_late();
         for (index, output) in self.outputs.iter_mut().enumerate() {
             if index > 0 {
                 fault_point!("between-flushes");
             }
             let ended = checkpoint.ended_outputs.get(index).copied().unwrap_or(false);
-            let step = CommitStep { mark: self.mark_eos && ended, finish: checkpoint.finished };
-            committed.push(output.writer.commit(step).await?);
+            let step = CommitStep { mark: self.mark_eos && ended, finish: checkpoint.finished, later };
+            let (text, rest) = output.writer.commit(step).await?;
+            committed.push(text);
+            if let (Some(partial), Some(rest)) = (&output.partial, rest) {
+                unsynced.push((partial.target().to_owned(), rest));
+            }
         }
         tracing::debug!(target: "watermill", ?committed, finished = checkpoint.finished, "outputs committed");
         fault_point!("flushed");
+        if let (true, Some(path)) = (later, self.state.clone()) {
+            let state = self.state(checkpoint, &committed, &[])?;
+            let durability = Durability { outputs: unsynced, state, path };
+            self.under_way = Some(Deferred::start(durability)?);
+            return Ok(());
+        }
         // One rename is one step; everything else takes a state to be one.
         let mut pieces = Vec::with_capacity(self.outputs.len());
         for (output, committed) in self.outputs.iter().zip(&committed) {
@@ -158,6 +178,18 @@ impl FileCommitter {
         pieces: &[Option<Piece>],
     ) -> Result<(), BrokerError> {
         let Some(path) = &self.state else { return Ok(()) };
+        self.state(checkpoint, committed, pieces)?.store(path)?;
+        self.recorded = true;
+        Ok(())
+    }
+
+    /// What a restart has to know.
+    fn state(
+        &self,
+        checkpoint: &Checkpoint,
+        committed: &[Committed],
+        pieces: &[Option<Piece>],
+    ) -> Result<State, BrokerError> {
         let inputs = self.input_states(&checkpoint.positions)?;
         let outputs =
             self.outputs.iter().zip(committed).enumerate().filter_map(|(index, (output, committed))| {
@@ -170,8 +202,24 @@ impl FileCommitter {
         let mut state = State::new(checkpoint.finished, self.mill.clone(), inputs, outputs.collect());
         state.window = checkpoint.window.clone();
         state.lanes.clone_from(&self.lanes);
-        state.store(path)?;
-        self.recorded = true;
+        Ok(state)
+    }
+
+    /// Whether a commit may become durable behind the back of the run. Not where somebody waits for what was appended, and not where another broker
+    /// reads an input or the lanes are another's: it may take what was committed to be safe, and tell its servers so.
+    fn can_be_late(&self) -> bool {
+        self.state.is_some()
+            && self.lanes.is_empty()
+            && self.inputs.iter().all(KnownInput::is_ours)
+            && self.outputs.iter().all(|output| output.partial.is_some() && output.appended().is_none())
+    }
+
+    /// Waits until the last commit is durable.
+    async fn settle_last(&mut self) -> Result<(), BrokerError> {
+        if let Some(under_way) = self.under_way.take() {
+            under_way.wait().await?;
+            self.recorded = true;
+        }
         Ok(())
     }
 }
@@ -181,12 +229,16 @@ impl Committer for FileCommitter {
         Box::pin(self.commit_all(checkpoint))
     }
 
+    fn settle(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(self.settle_last())
+    }
+
     fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
+            let mut result = self.settle_last().await;
             for output in &mut self.outputs {
                 output.writer.stop().await;
             }
-            let mut result = Ok(());
             for partial in self.outputs.iter_mut().filter_map(|output| output.partial.as_mut()) {
                 if self.recorded {
                     partial.keep();
@@ -202,6 +254,8 @@ impl Committer for FileCommitter {
 
 impl Drop for FileCommitter {
     fn drop(&mut self) {
+        // Whether it became durable is for the next run to find out.
+        self.recorded |= self.under_way.take().is_some();
         // What was committed stays for the run that goes on with it.
         if self.recorded && !self.finished {
             for partial in self.outputs.iter_mut().filter_map(|output| output.partial.as_mut()) {

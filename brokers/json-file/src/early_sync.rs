@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::deferred::{SyncFailure, Unsynced};
 
 /// How much is written between two syncs.
 const STEP: u64 = 32 << 20;
@@ -16,8 +18,8 @@ pub(crate) struct EarlySync {
     written: u64,
     /// Set once there was enough to make it worth a thread; the thread ends when this is dropped.
     orders: Option<SyncSender<()>>,
-    /// The system tells of a failed sync once: it must not get lost.
-    failed: Arc<Mutex<Option<io::Error>>>,
+    thread: Option<JoinHandle<()>>,
+    failed: SyncFailure,
 }
 
 impl EarlySync {
@@ -37,10 +39,10 @@ impl EarlySync {
         }
     }
 
-    fn start(&self, file: &File) -> io::Result<SyncSender<()>> {
+    fn start(&mut self, file: &File) -> io::Result<SyncSender<()>> {
         let (orders, received) = sync_channel(1);
         let (file, failed) = (file.try_clone()?, Arc::clone(&self.failed));
-        thread::Builder::new().name("watermill-sync".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("watermill-sync".to_owned()).spawn(move || {
             while received.recv().is_ok() {
                 if let Err(error) = file.sync_data() {
                     failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -48,7 +50,13 @@ impl EarlySync {
                 }
             }
         })?;
+        self.thread = Some(thread);
         Ok(orders)
+    }
+
+    /// What was written to `file` until now, for somebody else to sync.
+    pub(crate) fn unsynced(&self, file: &File) -> io::Result<Unsynced> {
+        Ok(Unsynced { file: file.try_clone()?, failed: Arc::clone(&self.failed) })
     }
 
     /// Why an earlier sync failed, if one did.
@@ -56,6 +64,16 @@ impl EarlySync {
         match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(error) => Err(error),
             None => Ok(()),
+        }
+    }
+}
+
+impl Drop for EarlySync {
+    /// The thread's handle of the file holds its lock: who opens it next must not find it taken.
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }

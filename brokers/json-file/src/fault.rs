@@ -15,12 +15,13 @@ pub(crate) use fault_point;
 
 /// Every step that has a label, in the order in which a run passes them.
 #[cfg(feature = "fault-points")]
-pub const FAULT_POINTS: [&str; 15] = [
+pub const FAULT_POINTS: [&str; 16] = [
     "outputs-open",
     "cut",
     "flush",
     "written",
     "flushed",
+    "synced",
     "between-flushes",
     "state-created",
     "state-written",

@@ -11,7 +11,7 @@
 //!   the `follow_framer` cuts their text;
 //! - `resume` takes up where an earlier run stopped;
 //! - writing: `sink` formats on a thread of its own into an `output_text`, which goes to a `partial_file`; `committer` makes all of
-//!   them durable, records how far that is in the `state_file`, and gives them their names in the end, or lets them grow under their
+//!   them durable, records how far that is in the `state_file` (where it can, while the run goes on: `deferred`), and gives them their names in the end, or lets them grow under their
 //!   names (`appended`); `fault` are the steps at which tests make a commit die.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -25,6 +25,7 @@ mod conflicts;
 mod cut_elements;
 mod cut_lines;
 mod decode;
+mod deferred;
 mod early_sync;
 mod excerpt;
 mod failure;

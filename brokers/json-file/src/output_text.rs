@@ -6,6 +6,7 @@ use flate2::write::GzEncoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use watermill_core::broker::codec::EOS_MARK;
 
+use crate::deferred::Unsynced;
 use crate::fault::fault_point;
 use crate::format::{Compression, Format};
 use crate::partial_file::Destination;
@@ -17,7 +18,7 @@ const FRAME_BYTES: usize = 1024 * 1024;
 /// On lines of JSON as small as the usual 6, within a few per cent, and six times as fast.
 const GZIP_LEVEL: flate2::Compression = flate2::Compression::new(2);
 
-/// What of an output is durable.
+/// What of an output a commit holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Committed {
     /// The length of the file, compressed where it is.
@@ -180,6 +181,14 @@ impl OutputText {
             buffer.extend_from_slice(EOS_MARK);
             Ok(())
         })
+    }
+
+    /// Writes what was collected; returns what that is, and what has to be synced for it to be durable.
+    pub(crate) fn commit_later(&mut self) -> io::Result<(Committed, Option<Unsynced>)> {
+        self.write_out()?;
+        fault_point!("written");
+        let unsynced = self.destination.unsynced()?;
+        Ok((self.committed(), unsynced))
     }
 
     /// Makes what was written durable; returns what that is.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use watermill_core::error::BrokerError;
 
 use crate::appended::Appended;
+use crate::deferred::Unsynced;
 use crate::early_sync::EarlySync;
 use crate::failure::{failure, path_failure};
 use crate::location::Location;
@@ -62,6 +63,18 @@ impl Destination {
             Self::WhenComplete(file, _) => {
                 file.set_len(length)?;
                 file.seek(SeekFrom::Start(length)).map(drop)
+            }
+        }
+    }
+
+    /// What was written, for somebody else to make it durable; `None` where that cannot be.
+    pub(crate) fn unsynced(&mut self) -> io::Result<Option<Unsynced>> {
+        self.flush()?;
+        match self {
+            Self::AsItGoes(_) => Ok(None),
+            Self::WhenComplete(file, sync) => {
+                sync.check()?;
+                sync.unsynced(file).map(Some)
             }
         }
     }

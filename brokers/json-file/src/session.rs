@@ -323,6 +323,7 @@ impl FileSession {
             mill: self.mill.clone(),
             state,
             recorded: resumed.is_some(),
+            under_way: None,
             mark_eos: self.options.mark_eos,
             finished,
             lanes: Vec::new(),

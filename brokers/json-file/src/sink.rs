@@ -10,6 +10,7 @@ use watermill_core::broker::{AnySink, BoxFuture, Refused, Sink};
 use watermill_core::error::{BoxError, BrokerError};
 use watermill_core::record::StreamRecord;
 
+use crate::deferred::Unsynced;
 use crate::failure::{SharedFailure, failure};
 use crate::lanes::{LaneBuffer, for_lane};
 use crate::output_text::{Committed, OutputText};
@@ -26,7 +27,7 @@ enum Order<R> {
     Write(Vec<R>, OwnedSemaphorePermit),
     Commit {
         step: CommitStep,
-        done: oneshot::Sender<Committed>,
+        done: oneshot::Sender<(Committed, Option<Unsynced>)>,
     },
     /// Which results were left out?
     Refused {
@@ -45,6 +46,8 @@ pub(crate) struct CommitStep {
     pub(crate) mark: bool,
     /// Complete the text.
     pub(crate) finish: bool,
+    /// Somebody else makes it durable.
+    pub(crate) later: bool,
 }
 
 /// The first failure of a writer, for all who ask.
@@ -63,8 +66,11 @@ pub(crate) struct FileSink<R> {
 pub(crate) trait Writer: Send {
     /// A sink for one of several lanes, and what its results wait in.
     fn for_lane(&self) -> (AnySink, Box<dyn LaneBuffer>);
-    /// Carries out `step` behind all that was written before; returns what is durable then.
-    fn commit(&mut self, step: CommitStep) -> BoxFuture<'_, Result<Committed, BrokerError>>;
+    /// Carries out `step` behind all that was written before; returns what is durable then, or will be when the rest is synced.
+    fn commit(
+        &mut self,
+        step: CommitStep,
+    ) -> BoxFuture<'_, Result<(Committed, Option<Unsynced>), BrokerError>>;
     /// Lets go of the file, so that the next run can have it.
     fn stop(&mut self) -> BoxFuture<'_, ()>;
 }
@@ -144,7 +150,10 @@ impl<R: StreamRecord> Writer for FileSink<R> {
         for_lane(self.another())
     }
 
-    fn commit(&mut self, step: CommitStep) -> BoxFuture<'_, Result<Committed, BrokerError>> {
+    fn commit(
+        &mut self,
+        step: CommitStep,
+    ) -> BoxFuture<'_, Result<(Committed, Option<Unsynced>), BrokerError>> {
         Box::pin(async move {
             let (done, answer) = oneshot::channel();
             self.order(Order::Commit { step, done }).await?;
@@ -295,11 +304,15 @@ impl<E> WriterJob<E> {
         Ok(())
     }
 
-    fn commit(&mut self, step: CommitStep) -> std::io::Result<Committed> {
+    fn commit(&mut self, step: CommitStep) -> std::io::Result<(Committed, Option<Unsynced>)> {
         if step.mark {
             self.text.mark()?;
         }
-        if step.finish { self.text.finish() } else { self.text.commit() }
+        if step.later {
+            return self.text.commit_later();
+        }
+        let committed = if step.finish { self.text.finish() } else { self.text.commit() }?;
+        Ok((committed, None))
     }
 
     fn failure(&self, action: &str, cause: impl Into<BoxError>) -> BrokerError {

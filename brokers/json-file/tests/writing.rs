@@ -61,6 +61,7 @@ fn nothing_appears_before_the_end_and_then_all_at_once() {
         let mut outputs = outputs::<Location>(&broker).await.unwrap();
         outputs.sinks[0].write(vec![location(1)]).await.unwrap();
         outputs.committer.commit(&checkpoint(false, false)).await.unwrap();
+        outputs.committer.settle().await.unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "the last run's\n");
         // What a commit has made durable is in the hidden file.
         assert_eq!(names_in(directory.path()), [".o.ndjson.partial", ".o.ndjson.state", "o.ndjson"]);
@@ -72,6 +73,32 @@ fn nothing_appears_before_the_end_and_then_all_at_once() {
         assert_eq!(names_in(directory.path()), ["o.ndjson"]);
         assert!(outputs.committer.commit(&checkpoint(true, true)).await.is_err());
     });
+}
+
+/// A commit returns before it is durable; that it never became so is not lost.
+#[test]
+fn a_commit_that_does_not_become_durable_fails_what_comes_next() {
+    for next in ["settle", "commit", "abort"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("o.ndjson");
+        let broker = JsonFileBroker::new().write::<Location>(&path);
+        block_on(async {
+            let mut outputs = outputs::<Location>(&broker).await.unwrap();
+            let next_state = directory.path().join(".o.ndjson.state.new");
+            std::fs::create_dir(&next_state).unwrap();
+            outputs.sinks[0].write(vec![location(1)]).await.unwrap();
+            outputs.committer.commit(&checkpoint(false, false)).await.unwrap();
+            let failed = match next {
+                "settle" => outputs.committer.settle().await,
+                "commit" => outputs.committer.commit(&checkpoint(true, true)).await,
+                _ => outputs.committer.abort().await,
+            };
+            let error = failed.unwrap_err().to_string();
+            assert!(error.contains(".o.ndjson.state"), "{next}: {error}");
+            assert!(!path.exists(), "{next}");
+            std::fs::remove_dir(next_state).unwrap();
+        });
+    }
 }
 
 #[test]

@@ -387,6 +387,15 @@ pub trait Committer: Send {
     /// [`Checkpoint::ended_outputs`] get their EndOfStream in the same step, and a file appears under its name.
     fn commit<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), BrokerError>>;
 
+    /// Waits until every commit is durable.
+    ///
+    /// [`commit`](Self::commit) may return while the disk is still written, so that the walk goes on meanwhile. Commits have to become durable in
+    /// their order, one that fails fails the next call, and the last one of a lane that is [`finished`](Checkpoint::finished) returns when it is
+    /// durable. A run that ends without finishing calls this before it reports what it has committed. The default has nothing to wait for.
+    fn settle(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// How often suits this storage, where the mill does not say how often it commits.
     fn interval(&self) -> Option<Duration> {
         None

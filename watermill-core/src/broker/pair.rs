@@ -231,6 +231,15 @@ impl Committer for PairCommitter {
         })
     }
 
+    fn settle(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            for committer in self.committers.iter_mut().rev().flatten() {
+                committer.settle().await?;
+            }
+            Ok(())
+        })
+    }
+
     fn interval(&self) -> Option<Duration> {
         self.committers.iter().flatten().filter_map(|committer| committer.interval()).min()
     }

@@ -283,6 +283,7 @@ impl LaneRun {
             self.commit(standing, finished).await?;
         }
         if !finished {
+            self.committer.settle().await?;
             // What counts is committed; this lets go of the outputs, so that the next run can have them at once.
             abort(&mut *self.committer).await;
         }
