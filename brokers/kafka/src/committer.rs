@@ -9,7 +9,7 @@ use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Owned};
 use watermill_core::error::BrokerError;
 
 use crate::failure::{client_failure, failure};
-use crate::group::{Group, Layout, Recorded};
+use crate::group::{Group, Layout, Recorded, Stands};
 use crate::lanes::Walked;
 use crate::marks;
 use crate::offset_metadata::LaneState;
@@ -134,7 +134,9 @@ impl Work {
     ) -> Result<(), BrokerError> {
         let Self { layout, group, recorded, .. } = self;
         let is_lost = || self.walked.as_ref().is_some_and(|walked| walked.ownership().state() == Owned::Lost);
-        let stands = || layout.stands(group, recorded, offsets);
+        let stands = |producer: &mut LaneProducer| {
+            Ok(Stands::of(&producer.recorded(layout, group)?, recorded, offsets))
+        };
         let result = producer.commit(&Commit { offsets, group, stands: &stands, is_lost: &is_lost });
         if let Some(walked) = self.walked.as_ref().filter(|_| producer.is_fenced()) {
             walked.fenced();

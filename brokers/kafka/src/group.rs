@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use watermill_core::broker::{Checkpoint, Position};
 use watermill_core::error::BrokerError;
 
+use crate::context::Context;
 use crate::failure::{Told, client_failure, failure};
 use crate::marks::Passed;
 use crate::membership::MemberHandle;
@@ -96,11 +98,11 @@ pub(crate) enum Stands {
 }
 
 impl Layout {
-    fn partition(&self) -> i32 {
+    pub(crate) fn partition(&self) -> i32 {
         i32::try_from(self.lane).unwrap_or(i32::MAX)
     }
 
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("the offsets of the group `{}`, partition {}", self.application, self.lane)
     }
 
@@ -156,16 +158,34 @@ impl Layout {
 
     /// The committed offsets.
     pub(crate) fn recorded(&self, group: &Group) -> Result<Recorded, BrokerError> {
+        let ask = || self.ask(&group.looker.consumer, ANSWER_WITHIN);
+        group.looker.patiently(ask).map_err(|cause| client_failure("look up", self.place(), cause))
+    }
+
+    /// Asks for the committed offsets, once.
+    pub(crate) fn ask(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        within: Duration,
+    ) -> Result<Recorded, KafkaError> {
         let mut asked = TopicPartitionList::new();
         for (topic, _) in self.all_topics() {
             asked.add_partition(topic, self.partition());
         }
-        let ask = || {
-            let found = group.looker.consumer.committed_offsets(asked.clone(), ANSWER_WITHIN)?;
-            found.elements().iter().try_for_each(TopicPartitionListElem::error)?;
-            Ok(Recorded::of(&found))
-        };
-        group.looker.patiently(ask).map_err(|cause| client_failure("look up", self.place(), cause))
+        let found = consumer.committed_offsets(asked, within)?;
+        found.elements().iter().try_for_each(TopicPartitionListElem::error)?;
+        Ok(Recorded::of(&found))
+    }
+
+    /// Offsets of this lane for all its topics: those of `last`, or the beginning.
+    pub(crate) fn any_offsets(&self, Recorded(last): &Recorded) -> Result<TopicPartitionList, BrokerError> {
+        let mut list = TopicPartitionList::new();
+        for (topic, _) in self.all_topics() {
+            let offset = last.get(topic).map_or(0, |(offset, _)| *offset);
+            let added = list.add_partition_offset(topic, self.partition(), Offset::Offset(offset));
+            added.map_err(|cause| client_failure("look up", self.place(), cause))?;
+        }
+        Ok(list)
     }
 
     /// Where the last commit stands; `None` when there was none.
@@ -207,21 +227,17 @@ impl Layout {
         }
         Ok((!recorded.is_empty()).then_some(found))
     }
+}
 
-    /// Where the committed offsets stand beside `commit`, which was made from `before` on. They tell it for certain when nobody has a transaction open.
-    pub(crate) fn stands(
-        &self,
-        group: &Group,
-        before: &Recorded,
-        commit: &TopicPartitionList,
-    ) -> Result<Stands, BrokerError> {
-        let recorded = self.recorded(group)?;
-        Ok(if recorded == Recorded::of(commit) {
-            Stands::Behind
-        } else if recorded == *before {
-            Stands::Before
+impl Stands {
+    /// Where `recorded` stands beside `commit`, which was made from `before` on. It tells that for certain when nobody has a transaction open.
+    pub(crate) fn of(recorded: &Recorded, before: &Recorded, commit: &TopicPartitionList) -> Self {
+        if *recorded == Recorded::of(commit) {
+            Self::Behind
+        } else if recorded == before {
+            Self::Before
         } else {
-            Stands::Elsewhere
-        })
+            Self::Elsewhere
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! - `broker.rs`, `settings.rs`, `result_topic.rs`, `message.rs`, `options.rs`: what users build.
 //! - `plan.rs` → `session.rs`: a run; `topics.rs` looks up what there is, `membership.rs` is this process's place in the group, from which its `lanes.rs` come.
 //! - `fetch.rs` → `source.rs`: from partitions to records.
-//! - `sink.rs` → `outbox.rs` → `producer.rs`: from results to messages, within transactions (and `offsets_caller.rs`).
-//! - `committer.rs` → `group.rs` → `offset_metadata.rs`: from a checkpoint to offsets, and back.
+//! - `sink.rs` → `outbox.rs` → `producer.rs` → `transaction.rs`: from results to messages, within transactions (and `offsets_caller.rs`).
+//! - `committer.rs` → `group.rs` → `offset_metadata.rs`: from a checkpoint to offsets, and back; `hanging.rs`: what the servers have left undecided.
 //! - `marks.rs`: EndOfStream of lanes that write to each other's partitions. `partitioner.rs`: where keys belong.
 //! - `native.rs`: many messages in one call, the only module with `unsafe`.
 //! - `topic_ends.rs`: topics that one mark ends. `sample.rs`: whether topics have the same partitioner. Both look aside by `peek.rs`.
@@ -19,6 +19,7 @@ mod failure;
 mod fault;
 mod fetch;
 mod group;
+mod hanging;
 mod lanes;
 mod marks;
 mod membership;
@@ -40,6 +41,7 @@ mod sink;
 mod source;
 mod topic_ends;
 mod topics;
+mod transaction;
 #[cfg(test)]
 mod transaction_errors;
 

@@ -160,7 +160,9 @@ impl RunPlan {
         let most_bytes = self.limits.known().values().copied().min().unwrap_or(usize::MAX);
         let config = self.options.producer(lane, transactional, most_bytes);
         let (retry_for, health) = (self.options.retry_for, &looker.health);
-        let mut producer = LaneProducer::new(config, topics, lane, transactional, retry_for, health);
+        let own = (0..).zip(&self.outputs).filter(|(_, output)| !output.output.crosses_lanes);
+        let own = own.map(|(number, _)| number).collect();
+        let mut producer = LaneProducer::new(config, topics, own, lane, transactional, retry_for, health);
         if !self.outputs.is_empty()
             && let Err(error) = producer.start()
         {
@@ -171,7 +173,7 @@ impl RunPlan {
         }
         let (mut found, mut recorded) = (None, Recorded::default());
         if let Some(layout) = self.layout(lane) {
-            recorded = layout.recorded(group)?;
+            recorded = producer.recorded(&layout, group)?;
             found = layout.find(&recorded)?;
         }
         fault_point!("found");

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{ClientConfig, TopicPartitionList};
 use watermill_core::error::BrokerError;
 
@@ -31,26 +31,16 @@ use crate::failure::{Told, client_failure, failure};
 use crate::fault::fault_point;
 use crate::group::{Group, Stands};
 use crate::offsets_caller::OffsetsCaller;
-use crate::outbox::Outbox;
+use crate::outbox::{Message, Outbox};
+use crate::transaction::{
+    CALL, Failed, PAUSE, Undelivered, abort, again, call, classed, drain, is_fenced, is_retriable, send,
+};
 
 /// How long it may take to connect before it is gone on without.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether messages have arrived: nothing tells.
-const REST: Duration = Duration::from_micros(500);
-
-/// How long a call may take before it is made again.
-const CALL: Duration = Duration::from_secs(10);
-
-/// The pause before something is tried again.
-const PAUSE: Duration = Duration::from_millis(50);
-
 /// The longest pause before a transaction is made again that has failed several times.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// When messages take so long, it is asked who leads their partitions now. The client asks when a leader is gone, but the others do not know yet then
-/// who comes after it, and then it would not ask again for a minute.
-const ASK_AFTER: Duration = Duration::from_millis(500);
 
 /// Without transactions, results are sent as soon as there are so many bytes of them.
 const SEND_AT: usize = 32 << 10;
@@ -60,6 +50,8 @@ pub(crate) struct LaneProducer {
     config: ClientConfig,
     /// The names of the topics, as messages number them.
     topics: Vec<String>,
+    /// Those to whose partition of this lane no other lane writes.
+    own: Vec<usize>,
     lane: u32,
     transactional: bool,
     retry_for: Duration,
@@ -76,26 +68,17 @@ pub(crate) struct LaneProducer {
 pub(crate) struct Commit<'a> {
     pub(crate) offsets: &'a TopicPartitionList,
     pub(crate) group: &'a Group,
-    /// Where the committed offsets stand.
-    pub(crate) stands: &'a dyn Fn() -> Result<Stands, BrokerError>,
+    /// Where the committed offsets stand, as a new producer finds them.
+    pub(crate) stands: &'a dyn Fn(&mut LaneProducer) -> Result<Stands, BrokerError>,
     /// The lane was lost: whatever this would commit is done elsewhere.
     pub(crate) is_lost: &'a dyn Fn() -> bool,
-}
-
-/// How an attempt has failed.
-enum Failed {
-    /// The transaction was aborted, or never began: it can be made again.
-    Aborted(KafkaError),
-    /// The producer is of no use any more; whether the transaction was made, the offsets tell.
-    Fatal { error: KafkaError, fenced: bool },
-    /// A message will never be taken.
-    Refused(BrokerError),
 }
 
 impl LaneProducer {
     pub(crate) fn new(
         config: ClientConfig,
         topics: Vec<String>,
+        own: Vec<usize>,
         lane: u32,
         transactional: bool,
         retry_for: Duration,
@@ -105,6 +88,7 @@ impl LaneProducer {
         Self {
             config,
             topics,
+            own,
             lane,
             transactional,
             retry_for,
@@ -119,6 +103,15 @@ impl LaneProducer {
     /// Whether another producer of this lane has begun after this one: what it does, this one can do no more.
     pub(crate) fn is_fenced(&self) -> bool {
         self.fenced
+    }
+
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.transactional
+    }
+
+    /// The topics whose partition of this lane is written by it alone, with their numbers.
+    pub(crate) fn own_topics(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.own.iter().filter_map(|number| Some((*number, self.topics.get(*number)?.as_str())))
     }
 
     fn place(&self) -> String {
@@ -215,7 +208,7 @@ impl LaneProducer {
             }
             if self.producer.is_none() {
                 self.start()?;
-                match (commit.stands)()? {
+                match (commit.stands)(self)? {
                     Stands::Before => {}
                     Stands::Behind => break,
                     Stands::Elsewhere => {
@@ -257,7 +250,51 @@ impl LaneProducer {
         Ok(())
     }
 
+    /// Makes a transaction of an empty message to `partition` of each of `topics` and of `offsets`, and aborts it: what stood open there of this
+    /// lane ends with it.
+    pub(crate) fn abort_at(
+        &mut self,
+        topics: &[usize],
+        partition: i32,
+        offsets: &TopicPartitionList,
+        group: &Group,
+    ) -> Result<(), BrokerError> {
+        let until = Instant::now() + CALL;
+        let mut empty = Outbox::default();
+        for topic in topics {
+            let (key, timestamp, headers) = (None, None, None);
+            empty.messages.push(Message { topic: *topic, partition, key, value: 0..0, timestamp, headers });
+        }
+        let waiting = std::mem::replace(&mut self.outbox, empty);
+        let ended = self.fill(offsets, group, until).and_then(|()| match &self.producer {
+            Some(producer) => abort(producer, until),
+            None => Ok(()),
+        });
+        self.outbox = waiting;
+        ended.map_err(|failed| match failed {
+            Failed::Aborted(cause) | Failed::Fatal { error: cause, .. } => {
+                self.failed("end a transaction that the servers have left open for", cause)
+            }
+            Failed::Refused(error) => error,
+        })
+    }
+
     fn attempt(&mut self, commit: &Commit<'_>, until: Instant) -> Result<(), Failed> {
+        self.fill(commit.offsets, commit.group, until)?;
+        let Some(producer) = &self.producer else {
+            return Err(Failed::Aborted(KafkaError::Canceled));
+        };
+        let committed = again(until, || {
+            fault_point!("commit");
+            producer.commit_transaction(call(until))
+        });
+        committed.map_err(|error| classed(producer, error, until, true))?;
+        fault_point!("committed");
+        Ok(())
+    }
+
+    /// Begins a transaction, and puts all into it that belongs to it.
+    fn fill(&mut self, offsets: &TopicPartitionList, group: &Group, until: Instant) -> Result<(), Failed> {
         let Some(producer) = &self.producer else {
             return Err(Failed::Aborted(KafkaError::Canceled));
         };
@@ -286,7 +323,7 @@ impl LaneProducer {
             }
         }
         // Anew for every transaction: it says which generation of the group this is.
-        let Some(group) = commit.group.metadata().map(Arc::new) else {
+        let Some(group) = group.metadata().map(Arc::new) else {
             abort(producer, until)?;
             return Err(Failed::Aborted(KafkaError::Canceled));
         };
@@ -300,7 +337,7 @@ impl LaneProducer {
             }
         };
         loop {
-            match caller.send(producer, commit.offsets, group.clone()) {
+            match caller.send(producer, offsets, group.clone()) {
                 Some(Ok(())) => break,
                 Some(Err(error)) if is_retriable(&error) && Instant::now() < until => {
                     std::thread::sleep(PAUSE);
@@ -314,158 +351,6 @@ impl LaneProducer {
             }
         }
         fault_point!("offsets-sent");
-        let committed = again(until, || {
-            fault_point!("commit");
-            producer.commit_transaction(call(until))
-        });
-        committed.map_err(|error| classed(producer, error, until, true))?;
-        fault_point!("committed");
         Ok(())
-    }
-}
-
-/// Makes a call again as long as its error says that this may help.
-fn again(until: Instant, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
-    loop {
-        match call() {
-            Err(error) if is_retriable(&error) && Instant::now() < until => std::thread::sleep(PAUSE),
-            result => return result,
-        }
-    }
-}
-
-fn is_retriable(error: &KafkaError) -> bool {
-    matches!(error, KafkaError::Transaction(error) if error.is_retriable() && !error.is_fatal() && !error.txn_requires_abort())
-}
-
-/// How long a call may take that is to be done by `until`.
-fn call(until: Instant) -> Duration {
-    until.saturating_duration_since(Instant::now()).clamp(Duration::from_secs(1), CALL)
-}
-
-/// Another producer with this lane's id has begun.
-fn is_fenced(error: &KafkaError) -> bool {
-    error.rdkafka_error_code().is_some_and(is_fence)
-}
-
-fn is_fence(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
-}
-
-/// The producer is of no use any more. Why, its first error tells, and not always the one that came out of the call.
-fn fatal(producer: &BaseProducer<Context>, error: KafkaError) -> Failed {
-    let first = producer.client().fatal_error();
-    let fenced = is_fenced(&error) || first.is_some_and(|(code, _)| is_fence(code));
-    Failed::Fatal { error, fenced }
-}
-
-/// What an error means for the transaction, which is aborted where it can be. `in_doubt` where it came out of the commit itself.
-fn classed(producer: &BaseProducer<Context>, error: KafkaError, until: Instant, in_doubt: bool) -> Failed {
-    let class = match &error {
-        KafkaError::Transaction(told) if told.is_fatal() => return fatal(producer, error),
-        KafkaError::Transaction(told) => told.txn_requires_abort(),
-        _ => true,
-    };
-    if producer.client().fatal_error().is_some() {
-        return fatal(producer, error);
-    }
-    // An error that is neither: a commit may go on behind it, so only a new producer knows.
-    if in_doubt && !class {
-        return fatal(producer, error);
-    }
-    match abort(producer, until) {
-        Ok(()) => Failed::Aborted(error),
-        Err(Failed::Fatal { fenced, .. }) => Failed::Fatal { error, fenced },
-        Err(other) => other,
-    }
-}
-
-fn abort(producer: &BaseProducer<Context>, until: Instant) -> Result<(), Failed> {
-    producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
-    while producer.in_flight_count() > 0 && Instant::now() < until {
-        rest(producer);
-    }
-    again(until, || producer.abort_transaction(call(until))).map_err(|error| fatal(producer, error))
-}
-
-/// Hands what was not sent yet to the client.
-fn send(
-    producer: &BaseProducer<Context>,
-    health: &Health,
-    topics: &[String],
-    outbox: &mut Outbox,
-    until: Instant,
-) -> Result<(), KafkaError> {
-    let Outbox { bytes, messages, sent } = outbox;
-    let part = |range: &std::ops::Range<usize>| bytes.get(range.clone()).unwrap_or_default();
-    while let Some(message) = messages.get(*sent) {
-        let topic = topics.get(message.topic).map_or("", String::as_str);
-        let mut record: BaseRecord<'_, [u8], [u8]> =
-            BaseRecord::to(topic).partition(message.partition).payload(part(&message.value));
-        if let Some(key) = &message.key {
-            record = record.key(part(key));
-        }
-        record.timestamp = message.timestamp;
-        record.headers.clone_from(&message.headers);
-        match producer.send(record) {
-            Ok(()) => {
-                *sent += 1;
-                #[cfg(feature = "fault-points")]
-                if *sent == messages.len().div_ceil(2) {
-                    fault_point!("half-sent");
-                }
-            }
-            Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
-                // It is slower than this lane, which waits here.
-                rest(producer);
-                if Instant::now() >= until || health.fatal().is_some() {
-                    return Err(error);
-                }
-            }
-            Err((error, _)) => return Err(error),
-        }
-    }
-    producer.poll(Duration::ZERO);
-    Ok(())
-}
-
-/// Lets the client work for a moment. A poll with a time would be busy for its last millisecond.
-fn rest(producer: &BaseProducer<Context>) {
-    producer.poll(Duration::ZERO);
-    std::thread::sleep(REST);
-}
-
-/// Why not all has arrived.
-enum Undelivered {
-    Message(RDKafkaErrorCode, String),
-    Late,
-}
-
-/// Waits until nothing is under way any more.
-fn drain(
-    producer: &BaseProducer<Context>,
-    health: &Health,
-    topics: &[String],
-    until: Instant,
-) -> Result<(), Undelivered> {
-    let mut ask_at = Instant::now() + ASK_AFTER;
-    while producer.in_flight_count() > 0 {
-        rest(producer);
-        let now = Instant::now();
-        if now >= until {
-            return Err(Undelivered::Late);
-        }
-        if now >= ask_at {
-            for topic in topics {
-                // What matters is what the client learns by the answer.
-                let _ = producer.client().fetch_metadata(Some(topic), ASK_AFTER);
-            }
-            ask_at = Instant::now() + ASK_AFTER;
-        }
-    }
-    match health.take_undelivered() {
-        Some((code, place)) => Err(Undelivered::Message(code, place)),
-        None => Ok(()),
     }
 }

@@ -70,7 +70,7 @@ pub(crate) fn may_pass(error: &KafkaError) -> bool {
 pub(crate) struct Looker {
     pub(crate) consumer: BaseConsumer<Context>,
     pub(crate) health: Health,
-    retry_for: Duration,
+    options: Options,
 }
 
 impl Drop for Looker {
@@ -81,17 +81,26 @@ impl Drop for Looker {
 
 impl Looker {
     pub(crate) fn new(options: &Options) -> Result<Self, BrokerError> {
+        Self::with(options, &options.looker())
+    }
+
+    /// Another one, that sees what is not decided, too: the ends of partitions, and the last committed offsets beside those of a transaction.
+    pub(crate) fn loose(&self) -> Result<Self, BrokerError> {
+        Self::with(&self.options, self.options.looker().set("isolation.level", "read_uncommitted"))
+    }
+
+    fn with(options: &Options, config: &ClientConfig) -> Result<Self, BrokerError> {
         let context = Context { late: true, ..Context::default() };
         let health = context.health.clone();
-        let consumer = options.looker().create_with_context(context).map_err(|cause| {
+        let consumer = config.create_with_context(context).map_err(|cause| {
             client_failure("make a client for", format_args!("`{}`", options.servers), cause)
         })?;
-        Ok(Self { consumer, health, retry_for: options.retry_for })
+        Ok(Self { consumer, health, options: options.clone() })
     }
 
     /// Asks again while the servers cannot answer, for as long as they may be gone.
     pub(crate) fn patiently<T>(&self, ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
-        let until = self.health.until(self.retry_for);
+        let until = self.health.until(self.options.retry_for);
         loop {
             let answer = ask();
             // Nobody else takes what this client tells.

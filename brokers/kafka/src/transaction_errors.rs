@@ -47,7 +47,8 @@ impl Bench {
         let health = Health::default();
         let group = Group { looker: Arc::new(Looker::new(&options).unwrap()), member: None };
         let config = options.producer(0, true, usize::MAX);
-        let producer = LaneProducer::new(config, vec![TOPIC.to_owned()], 0, true, retry_for, &health);
+        let producer =
+            LaneProducer::new(config, vec![TOPIC.to_owned()], vec![0], 0, true, retry_for, &health);
         Self { cluster, group, producer, looks: Cell::new(0), stands: Stands::Before }
     }
 
@@ -78,7 +79,7 @@ impl Bench {
         }
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(TOPIC, 0, Offset::Offset(7)).unwrap();
-        let look = || {
+        let look = |_: &mut LaneProducer| {
             self.looks.set(self.looks.get() + 1);
             Ok(self.stands)
         };

@@ -225,8 +225,9 @@ impl<M: StreamRecord> Mill<M> {
         self
     }
 
-    /// Commits when this much time has passed since the last commit; the default is one second. Results and the positions of the
-    /// inputs become durable together, so that a restart goes on from the last commit.
+    /// Commits so often that a result waits about this long for its commit at most; the default is one second, or what suits the storage. Commits that
+    /// take long begin earlier by that, but no earlier than half of this time after the last one. Results and the positions of the inputs become
+    /// durable together, so that a restart goes on from the last commit.
     ///
     /// ```
     /// # extern crate watermill_core as watermill;

@@ -4,6 +4,7 @@
 mod cluster;
 mod gone;
 mod killed;
+mod lost_end;
 
 use std::time::Duration;
 

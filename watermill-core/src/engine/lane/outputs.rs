@@ -211,10 +211,10 @@ impl LaneRun {
         self.walk.letters_committed();
         self.tally.commits += 1;
         let now = self.clock.now();
-        // From beginning to beginning, so that what comes meanwhile does not wait for longer than the interval. But storage that takes longer than that does not
-        // come to commit next to nothing each time: at least half of it is left for work.
-        let pause = self.commit_every / 2;
-        let last = if elapsed(begin, now) > pause { earlier_by(now, pause) } else { begin };
+        // The interval is how long a result waits until it is committed: one that just missed this commit waits for the pause, and for the next
+        // commit, which will take about as long. But storage that is slow does not come to commit next to nothing each time: at least half of the interval is left for work.
+        let pause = self.commit_every.saturating_sub(2 * elapsed(begin, now)).max(self.commit_every / 2);
+        let last = earlier_by(now, self.commit_every - pause);
         self.since = Since { last, calls: self.tally.calls, given_up: self.tally.given_up, read: false };
         self.steering.committed(now);
         self.metered(|meter| meter.committed(begin, now));
