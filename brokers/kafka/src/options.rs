@@ -259,7 +259,7 @@ impl Options {
         config
             .set("enable.idempotence", "true")
             .set("delivery.report.only.error", "true")
-            .set("linger.ms", "5")
+            .set("linger.ms", "1")
             // The order of results is theirs; which partition a key belongs to is decided before.
             .set("partitioner", "murmur2_random");
         if most_bytes < BATCH_BYTES {
