@@ -137,7 +137,8 @@ pub(crate) fn advance(
     let next = to.until.clamp(subscription.next, stream.next.max(subscription.next));
     done += next - subscription.next;
     subscription.next = next;
-    subscription.hold = to.hold.filter(|hold| *hold < to.until);
+    // What comes after an end is compared with nothing.
+    subscription.hold = to.hold.filter(|hold| *hold < to.until && !to.ended);
     subscription.ended |= to.ended;
     subscription.processed += done;
     if done > 0 {

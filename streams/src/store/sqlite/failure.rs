@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Error, ErrorCode};
+use rusqlite::{Error, ErrorCode, ffi};
 
 use crate::error::StreamsError;
 
@@ -18,6 +18,17 @@ pub(super) struct Failures {
 impl Failures {
     pub(super) fn of(&self, action: &str, cause: Error) -> StreamsError {
         let store = self.store.clone();
+        let exact = cause.sqlite_error().map(|error| error.extended_code);
+        if exact == Some(ffi::SQLITE_IOERR_SHMSIZE) {
+            // The index of the log could not grow.
+            return StreamsError::Full { store, cause: Arc::new(cause) };
+        }
+        if exact == Some(ffi::SQLITE_IOERR_WRITE) {
+            let action = format!(
+                "{action}, since the file cannot be written: it may be as large as it may become, or the disk fails"
+            );
+            return StreamsError::storage(&store, &action, cause);
+        }
         match cause.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 StreamsError::Locked { store, waited: self.patience }

@@ -48,13 +48,10 @@ impl SqliteRows<'_> {
         write().map(drop).map_err(|cause| self.failures.of("write", cause))
     }
 
-    /// Writes a row, and gives it its number if it has none.
-    fn put(&self, number: &mut u64, sql: &str, params: impl Params) -> Told<()> {
+    /// Writes a new row. Returns its number.
+    fn insert(&self, sql: &str, params: impl Params) -> Told<u64> {
         self.change(sql, params)?;
-        if *number == 0 {
-            *number = self.connection.last_insert_rowid().cast_unsigned();
-        }
-        Ok(())
+        Ok(self.connection.last_insert_rowid().cast_unsigned())
     }
 
     /// Where the message stands.
@@ -78,11 +75,6 @@ impl SqliteRows<'_> {
         }
         Ok(Some((self.place(stream, range.start)?, self.place(stream, last)?)))
     }
-}
-
-/// The number of a row for SQLite, which makes one of its own of `None`.
-fn number(number: u64) -> Option<u64> {
-    (number > 0).then_some(number)
 }
 
 fn message_of(place: i64) -> u64 {
@@ -156,13 +148,15 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn put_stream(&mut self, row: &mut StreamRow) -> Told<()> {
-        let sql = "INSERT INTO stream (number, name, created, first, next, closed, interval, max_age)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO UPDATE SET name = excluded.name,
-            created = excluded.created, first = excluded.first, next = excluded.next, closed = excluded.closed,
-            interval = excluded.interval, max_age = excluded.max_age";
         let StreamRow { name, created, first, next, closed, interval, max_age, .. } = row.clone();
-        let own = number(row.number);
-        self.put(&mut row.number, sql, params![own, name, created, first, next, closed, interval, max_age])
+        if row.number > 0 {
+            // Name and birth do not change; what stands in an index would be written once more.
+            let sql = "UPDATE stream SET first = ?, next = ?, closed = ?, interval = ?, max_age = ? WHERE number = ?";
+            return self.change(sql, params![first, next, closed, interval, max_age, row.number]);
+        }
+        let sql = "INSERT INTO stream (name, created, first, next, closed, interval, max_age) VALUES (?, ?, ?, ?, ?, ?, ?)";
+        row.number = self.insert(sql, params![name, created, first, next, closed, interval, max_age])?;
+        Ok(())
     }
 
     fn remove_stream(&mut self, number: u64) -> Told<()> {
@@ -185,17 +179,24 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn put_subscription(&mut self, row: &mut SubscriptionRow) -> Told<()> {
-        let sql = "INSERT OR REPLACE INTO subscription (number, stream, name, created, next, keep, owner, epoch,
-            expires, lease, ended, processed, last_read, hold) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-        let own = number(row.number);
         let SubscriptionRow { stream, name, created, next, keep, owner, epoch, expires, .. } = row.clone();
         let (lease, ended, processed, last, hold) =
             (row.lease, row.ended, row.processed, row.last_read, row.hold);
+        if row.number > 0 {
+            let sql =
+                "UPDATE subscription SET next = ?, keep = ?, owner = ?, epoch = ?, expires = ?, lease = ?,
+                ended = ?, processed = ?, last_read = ?, hold = ? WHERE number = ?";
+            let values =
+                params![next, keep, owner, epoch, expires, lease, ended, processed, last, hold, row.number];
+            return self.change(sql, values);
+        }
+        let sql = "INSERT INTO subscription (stream, name, created, next, keep, owner, epoch, expires, lease, ended,
+            processed, last_read, hold) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let values = params![
-            own, stream, name, created, next, keep, owner, epoch, expires, lease, ended, processed, last,
-            hold
+            stream, name, created, next, keep, owner, epoch, expires, lease, ended, processed, last, hold
         ];
-        self.put(&mut row.number, sql, values)
+        row.number = self.insert(sql, values)?;
+        Ok(())
     }
 
     fn remove_subscription(&mut self, number: u64) -> Told<()> {
@@ -209,12 +210,18 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn put_claim(&mut self, row: &mut ClaimRow) -> Told<()> {
-        let sql =
-            "INSERT OR REPLACE INTO claim (number, subscription, first, until, owner, epoch, expires, lease)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
         let ClaimRow { subscription, first, until, owner, epoch, expires, lease, .. } = row.clone();
-        let own = number(row.number);
-        self.put(&mut row.number, sql, params![own, subscription, first, until, owner, epoch, expires, lease])
+        if row.number > 0 {
+            let sql =
+                "UPDATE claim SET subscription = ?, first = ?, until = ?, owner = ?, epoch = ?, expires = ?,
+                lease = ? WHERE number = ?";
+            return self
+                .change(sql, params![subscription, first, until, owner, epoch, expires, lease, row.number]);
+        }
+        let sql = "INSERT INTO claim (subscription, first, until, owner, epoch, expires, lease)
+            VALUES (?, ?, ?, ?, ?, ?, ?)";
+        row.number = self.insert(sql, params![subscription, first, until, owner, epoch, expires, lease])?;
+        Ok(())
     }
 
     fn remove_claim(&mut self, number: u64) -> Told<()> {
