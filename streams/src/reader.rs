@@ -199,7 +199,7 @@ impl<R: StreamRecord + DeserializeOwned> Reader<R> {
     /// Waits until a batch is wanted. Not any more, when this is false.
     fn is_wanted(&self) -> bool {
         let state = self.shared.state();
-        let idle = |state: &mut State<R>| !state.closed && !(state.wanted && state.ready.is_empty());
+        let idle = |state: &mut State<R>| !(state.closed || state.wanted && state.ready.is_empty());
         let state = self.shared.asked.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
         !state.closed
     }

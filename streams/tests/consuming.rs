@@ -29,7 +29,7 @@ fn consumers_share_a_stream_and_each_message_goes_to_one() {
             .map(|_| {
                 let note = Arc::clone(&seen);
                 let mill = Mill::new(move |all: &[Number]| {
-                    note.lock().unwrap().extend(all.iter().map(|one| one.value))
+                    note.lock().unwrap().extend(all.iter().map(|one| one.value));
                 });
                 mill.window(Window::count(7)).start(numbers.clone()).unwrap()
             })
@@ -191,7 +191,8 @@ fn all_windows_work_over_streams() {
     struct Evens;
     impl WindowEmitter<Number> for Evens {
         fn emit(&mut self, numbers: Buffer<'_, Number>) -> Emit {
-            let mut evens: Vec<usize> = (0..numbers.len()).filter(|at| numbers[*at].value % 2 == 0).collect();
+            let mut evens: Vec<usize> =
+                (0..numbers.len()).filter(|at| numbers[*at].value.is_multiple_of(2)).collect();
             evens.sort_by_key(|at| std::cmp::Reverse(numbers[*at].value));
             if evens.len() < 3 { Emit::nothing() } else { Emit::take(evens) }
         }
@@ -230,7 +231,7 @@ fn all_windows_work_over_streams() {
             let mut found = windows(&results);
             found.iter_mut().for_each(|window| {
                 if at == 4 && window.len() == 5 {
-                    window.sort_unstable()
+                    window.sort_unstable();
                 }
             });
             assert_eq!(found, expected, "window {at}");

@@ -97,7 +97,7 @@ fn rows_come_back_as_they_were_put(store: &Arc<dyn Store>) {
             assert_eq!(messages(rows, stream.number, 3..4), [(3, 20, b"d".to_vec())]);
             assert!(
                 messages(rows, stream.number, 4..4).is_empty()
-                    && messages(rows, stream.number, 9..3).is_empty()
+                    && messages(rows, stream.number, 9..9).is_empty()
             );
             let mut shown = 0;
             rows.messages(stream.number, 0..9, &mut |_, _, _| {
@@ -209,7 +209,12 @@ fn transactions_come_one_after_the_other(store: &Arc<dyn Store>) {
             });
         }
     });
-    store.read(&mut |rows| Ok(assert_eq!(rows.stream_named("counted")?.unwrap().next, 200))).unwrap();
+    store
+        .read(&mut |rows| {
+            assert_eq!(rows.stream_named("counted")?.unwrap().next, 200);
+            Ok(())
+        })
+        .unwrap();
 }
 
 fn changes_are_told(store: &Arc<dyn Store>) {
@@ -235,5 +240,10 @@ fn the_store_in_a_file_conforms() {
     let before = other.version().unwrap();
     store.write(true, &mut |rows| rows.put_stream(&mut StreamRow::new("from elsewhere", 0))).unwrap();
     assert_ne!(other.version().unwrap(), before);
-    other.read(&mut |rows| Ok(assert!(rows.stream_named("from elsewhere")?.is_some()))).unwrap();
+    other
+        .read(&mut |rows| {
+            assert!(rows.stream_named("from elsewhere")?.is_some());
+            Ok(())
+        })
+        .unwrap();
 }
