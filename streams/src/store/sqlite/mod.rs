@@ -25,6 +25,9 @@ use rows::SqliteRows;
 /// So long others may keep the file to themselves.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The log is copied into the file when it has so many pages, 16 MiB: each time takes two more waits for the disk.
+const LOG_PAGES: u32 = 4096;
+
 /// The write-ahead log is cut back to this length when it has grown longer.
 const LOG_BYTES: u64 = 64 << 20;
 
@@ -175,6 +178,7 @@ fn connect(path: &Path, synchronous: &str, failures: &Failures) -> Result<Connec
     connection.busy_timeout(failures.patience).map_err(told)?;
     connection.pragma_update(None, "synchronous", synchronous).map_err(told)?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES).map_err(told)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(told)?;
     connection.pragma_update(None, "cache_size", -8192).map_err(told)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("produce", [producer, start]) => {
             produce(&streams.stream("items")?, producer.parse()?, start.parse()?)
         }
-        ("consume", _) => consume(&streams, |items| items.consumer(), "batches"),
+        ("consume", _) => consume(&streams, Stream::consumer, "batches"),
         ("audit", _) => consume(&streams, |items| items.consumer().subscription("audit").whole(), "audited"),
         ("fill", _) => fill(&streams),
         _ => Err(format!("`{what}` is none of produce, consume, audit, fill").into()),
