@@ -63,6 +63,10 @@ pub use watermill_kafka::{self as kafka, KafkaBroker};
 #[doc(inline)]
 pub use watermill_mongodb::{self as mongodb, MongoBroker};
 
+#[cfg(feature = "streams")]
+#[doc(inline)]
+pub use watermill_streams::{self as streams, Streams};
+
 /// Everything a mill is written with, in one import.
 pub mod prelude {
     pub use watermill_core::prelude::*;
@@ -74,6 +78,8 @@ pub mod prelude {
     pub use watermill_kafka::KafkaBroker;
     #[cfg(feature = "mongodb")]
     pub use watermill_mongodb::MongoBroker;
+    #[cfg(feature = "streams")]
+    pub use watermill_streams::{RunOnce, Stream, Streams};
 
     #[doc(no_inline)]
     pub use serde::{Deserialize, Serialize};

@@ -35,6 +35,11 @@ pub enum Origin {
         /// Its name.
         name: String,
     },
+    /// A named stream; offsets are the numbers of its messages.
+    Stream {
+        /// Its name.
+        name: String,
+    },
     /// Memory; offsets are indexes.
     Memory,
     /// The results of this mill, which have no place yet; offsets are the numbers of the results of one type in a run.
@@ -57,6 +62,7 @@ impl fmt::Display for Origin {
             Self::File { path } => write!(f, "file `{path}`"),
             Self::Topic { topic, partition } => write!(f, "topic `{topic}`, partition {partition}"),
             Self::Collection { name } => write!(f, "collection `{name}`"),
+            Self::Stream { name } => write!(f, "stream `{name}`"),
             Self::Memory => f.write_str("memory"),
             Self::Results => f.write_str("the results"),
         }
@@ -89,6 +95,7 @@ impl fmt::Display for RecordPlace {
             origin @ Origin::File { .. } => {
                 write!(f, "{origin}, byte {}, record {}", self.offset, self.number)
             }
+            origin @ Origin::Stream { .. } => write!(f, "{origin}, message {}", self.offset),
             Origin::Memory => write!(f, "record {}", self.offset),
             Origin::Results => write!(f, "result {}", self.offset),
             origin => write!(f, "{origin}, offset {}", self.offset),

@@ -59,10 +59,6 @@ pub(crate) struct KnownInput {
 }
 
 impl KnownInput {
-    fn is_ours(&self) -> bool {
-        self.followed.is_some() || !self.files.is_empty()
-    }
-
     /// What a restart has to know of this input.
     fn state(&self, position: &Position) -> Result<InputState, BrokerError> {
         if let Some(followed) = &self.followed {
@@ -205,12 +201,10 @@ impl FileCommitter {
         Ok(state)
     }
 
-    /// Whether a commit may become durable behind the back of the run. Not where somebody waits for what was appended, and not where another broker
-    /// reads an input or the lanes are another's: it may take what was committed to be safe, and tell its servers so.
+    /// Whether a commit may become durable behind the back of the run. Not where somebody waits for what was appended, and not that of a lane.
     fn can_be_late(&self) -> bool {
         self.state.is_some()
             && self.lanes.is_empty()
-            && self.inputs.iter().all(KnownInput::is_ours)
             && self.outputs.iter().all(|output| output.partial.is_some() && output.appended().is_none())
     }
 

@@ -121,6 +121,8 @@ impl Split {
             mill: job.mill.clone(),
             streams: job.streams.clone(),
             orders: job.orders.clone(),
+            all_outputs: job.all_outputs,
+            lot: job.lot,
             ..Job::default()
         };
         let mut split = Self { jobs: [empty(), empty()], inputs: Vec::new(), outputs: Vec::new() };
@@ -179,7 +181,8 @@ impl Session for PairSession {
             }
             let sinks = self.split.outputs.iter().filter_map(|owner| sinks[*owner].next()).collect();
             let outputs = self.split.outputs.clone();
-            Ok(LaneOutputs { sinks, committer: Box::new(PairCommitter { committers, outputs }), resume })
+            let committer = PairCommitter { committers, outputs, positions };
+            Ok(LaneOutputs { sinks, committer: Box::new(committer), resume })
         })
     }
 
@@ -210,13 +213,17 @@ impl Session for PairSession {
 struct PairCommitter {
     committers: [Option<Box<dyn Committer>>; 2],
     outputs: Vec<usize>,
+    /// Whose the positions are.
+    positions: usize,
 }
 
 impl Committer for PairCommitter {
     fn commit<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
-            for (owner, committer) in self.committers.iter_mut().enumerate().rev() {
-                let Some(committer) = committer else { continue };
+            let other = self.committers[1 - self.positions].is_some();
+            // First where the positions are: what is committed there counts. The other one may delete what was read, so that has to be durable.
+            for owner in [self.positions, 1 - self.positions] {
+                let Some(committer) = &mut self.committers[owner] else { continue };
                 let ended = self.outputs.iter().zip(&checkpoint.ended_outputs);
                 let own = Checkpoint {
                     ended_outputs: ended
@@ -226,6 +233,9 @@ impl Committer for PairCommitter {
                     ..checkpoint.clone()
                 };
                 committer.commit(&own).await?;
+                if owner == self.positions && other {
+                    committer.settle().await?;
+                }
             }
             Ok(())
         })
@@ -233,7 +243,8 @@ impl Committer for PairCommitter {
 
     fn settle(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
-            for committer in self.committers.iter_mut().rev().flatten() {
+            for owner in [self.positions, 1 - self.positions] {
+                let Some(committer) = &mut self.committers[owner] else { continue };
                 committer.settle().await?;
             }
             Ok(())

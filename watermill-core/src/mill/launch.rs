@@ -88,6 +88,9 @@ impl<M: StreamRecord> Mill<M> {
         {
             master.push(order);
         }
+        if plan.nodes.len() == 1 && job.orders.iter().all(Vec::is_empty) {
+            job.lot = self.window.as_ref().map_or(Some(1), Window::lot);
+        }
         Ok((Arc::new(plan), job))
     }
 

@@ -29,6 +29,7 @@ impl<M: StreamRecord> Window<M> {
     pub fn count(masters: usize) -> Self {
         let mut window = Self::of(Arc::new(ByCount { masters, after: None }), format!("window of {masters}"));
         window.count = Some(masters);
+        window.fills = true;
         if masters == 0 {
             window.refuse(
                 "`Window::count(0)` is a window of 0 masters, which would never close",
@@ -82,6 +83,7 @@ impl<M: StreamRecord> Window<M> {
             );
         }
         self.rule = Arc::new(ByCount { masters, after: Some(time) });
+        self.fills = false;
         self.text = format!("window of {masters} or after {time:?}");
         self
     }

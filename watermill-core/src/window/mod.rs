@@ -73,11 +73,26 @@ pub struct Window<M> {
     pub(crate) alone: bool,
     /// Its windows share their masters, so that calls are made one after the other.
     pub(crate) shared: bool,
+    /// Nothing but their number closes its windows.
+    fills: bool,
+    /// Some of its windows may be empty.
+    empties: bool,
 }
 
 impl<M: StreamRecord> Window<M> {
     fn of(rule: Arc<dyn WindowRule<M>>, text: String) -> Self {
-        Self { rule, empty: None, count: None, text, mistakes: Vec::new(), alone: false, shared: false }
+        let mistakes = Vec::new();
+        Self {
+            rule,
+            empty: None,
+            count: None,
+            text,
+            mistakes,
+            alone: false,
+            shared: false,
+            fills: false,
+            empties: false,
+        }
     }
 
     fn refuse(&mut self, problem: impl Into<String>, fix: impl Into<String>) {
@@ -105,6 +120,7 @@ impl<M: StreamRecord> Window<M> {
         match self.empty.take() {
             Some(rule) => {
                 self.rule = rule;
+                self.empties = true;
                 self.text.push_str(", also empty");
             }
             None => self.refuse(
@@ -116,6 +132,13 @@ impl<M: StreamRecord> Window<M> {
             ),
         }
         self
+    }
+
+    /// Of how many masters lots are with which several runs can share a stream, each making windows of its own; `None` where the windows need all of it: they go by a key, share masters, or some
+    /// of them are empty.
+    pub(crate) fn lot(&self) -> Option<usize> {
+        let alone = !self.shared && !self.empties && self.rule.check().is_none();
+        alone.then(|| self.count.filter(|_| self.fills).unwrap_or(1))
     }
 
     /// What of the mill does not go with the window: its joins, several calls at a time, calls that are given up while they hold their arguments.

@@ -1,0 +1,89 @@
+//! The tables of a file, and what is done with files that have others.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::failure::Failures;
+use crate::error::StreamsError;
+
+/// Says in the header of a file whose it is: `WMST`.
+const APPLICATION: i64 = 0x574d_5354;
+
+/// The layout that this version writes. One that is older is migrated by a step in [`prepare`]; there is none yet.
+const LAYOUT: i64 = 1;
+
+/// A message stands under one number that is made of those of its stream and its own. So the messages of a stream stand side by side in the table, in their order, without an index:
+/// appending, reading on and deleting are each one walk along it, however many others there are. Nothing is written to a message when it is claimed or
+/// done with: claims are ranges, and few. Numbers of streams never come again, since somebody may still hold one of a stream that was dropped.
+const TABLES: &str = "
+    CREATE TABLE stream (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, first INTEGER NOT NULL,
+        next INTEGER NOT NULL, closed INTEGER, interval INTEGER NOT NULL, max_age INTEGER
+    );
+    CREATE TABLE message (place INTEGER PRIMARY KEY, appended INTEGER NOT NULL, data BLOB NOT NULL);
+    CREATE TABLE subscription (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, name TEXT NOT NULL, created INTEGER NOT NULL,
+        next INTEGER NOT NULL, keep INTEGER NOT NULL, owner TEXT NOT NULL, epoch INTEGER NOT NULL,
+        expires INTEGER NOT NULL, lease INTEGER NOT NULL, ended INTEGER NOT NULL, processed INTEGER NOT NULL,
+        last_read INTEGER, hold INTEGER, UNIQUE (stream, name)
+    );
+    CREATE TABLE claim (
+        number INTEGER PRIMARY KEY, subscription INTEGER NOT NULL, first INTEGER NOT NULL, until INTEGER NOT NULL,
+        owner TEXT NOT NULL, epoch INTEGER NOT NULL, expires INTEGER NOT NULL, lease INTEGER NOT NULL
+    );
+    CREATE INDEX claim_of ON claim (subscription, first);
+    CREATE TABLE refused (
+        place INTEGER NOT NULL, subscription INTEGER NOT NULL, PRIMARY KEY (place, subscription)
+    ) WITHOUT ROWID;
+    CREATE TABLE checkpoint (
+        name TEXT NOT NULL, lane INTEGER NOT NULL, epoch INTEGER NOT NULL, state TEXT NOT NULL,
+        PRIMARY KEY (name, lane)
+    ) WITHOUT ROWID;
+";
+
+/// Makes sure that the file has the tables.
+pub(super) fn prepare(connection: &mut Connection, failures: &Failures) -> Result<(), StreamsError> {
+    let told = |cause| failures.of("open it", cause);
+    if is_ready(connection, failures)? {
+        // Files that were copied may have lost it.
+        return log_ahead(connection, failures);
+    }
+    log_ahead(connection, failures)?;
+    let made = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(told)?;
+    // Another process may have been faster.
+    if !is_ready(&made, failures)? {
+        made.execute_batch(TABLES).map_err(told)?;
+        made.pragma_update(None, "application_id", APPLICATION).map_err(told)?;
+        made.pragma_update(None, "user_version", LAYOUT).map_err(told)?;
+    }
+    made.commit().map_err(told)
+}
+
+/// Whether the file has our tables; not when it is empty.
+fn is_ready(connection: &Connection, failures: &Failures) -> Result<bool, StreamsError> {
+    let told = |cause| failures.of("open it", cause);
+    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let application = number("application_id").map_err(told)?;
+    let found = number("user_version").map_err(told)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(told)?;
+    let foreign = |why: &str| StreamsError::Foreign { store: failures.store.clone(), why: why.to_owned() };
+    match (application, tables) {
+        (APPLICATION, _) if found == LAYOUT => Ok(true),
+        (APPLICATION, _) => Err(StreamsError::Layout { store: failures.store.clone(), found, known: LAYOUT }),
+        (0, 0) if found == 0 => Ok(false),
+        _ => Err(foreign("it is a database of another program")),
+    }
+}
+
+fn log_ahead(connection: &Connection, failures: &Failures) -> Result<(), StreamsError> {
+    let told = |cause| failures.of("open it", cause);
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(told)?;
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    let cause = format!(
+        "SQLite keeps no write-ahead log there, but a journal of the kind `{mode}`; put the file on a local disk"
+    );
+    Err(StreamsError::storage(&failures.store, "open it", cause))
+}

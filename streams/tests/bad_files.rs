@@ -1,0 +1,98 @@
+//! Files that are something else, damaged, of another layout, or locked.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::error::Error;
+use std::fs;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use watermill_core::record::Json;
+use watermill_streams::store::SqliteStore;
+use watermill_streams::{Streams, StreamsError};
+
+fn file() -> (TempDir, std::path::PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("streams.db");
+    (directory, path)
+}
+
+fn open(path: &std::path::Path) -> Result<Streams, StreamsError> {
+    Streams::open(&format!("sqlite:{}", path.display()))
+}
+
+#[test]
+fn urls_that_name_no_store_are_refused() {
+    for url in ["", "streams.db", "sqlite:", "redis:x", "mongodb://localhost/streams", "memory:x"] {
+        let error = Streams::open(url).unwrap_err();
+        assert!(matches!(error, StreamsError::Url { .. }), "{url}: {error}");
+    }
+}
+
+#[test]
+fn files_of_others_are_refused_and_not_touched() {
+    let (_directory, path) = file();
+    for text in ["Dear Ada, this is no database. ".repeat(100), "short".to_owned()] {
+        fs::write(&path, &text).unwrap();
+        let error = open(&path).unwrap_err();
+        assert!(matches!(error, StreamsError::Foreign { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+    let (_directory, path) = file();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE recipe (name TEXT)").unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(error.to_string().contains("database of another program"), "{error}");
+    let tables: i64 = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(tables, 1);
+    let (directory, _path) = file();
+    let error = open(&directory.path().join("no/such/folder.db")).unwrap_err();
+    assert!(matches!(error, StreamsError::Storage { .. }) && error.source().is_some(), "{error}");
+}
+
+#[test]
+fn files_of_an_older_or_newer_layout_are_refused() {
+    for layout in [0, 2, 77] {
+        let (_directory, path) = file();
+        drop(open(&path).unwrap());
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", layout).unwrap();
+        let error = open(&path).unwrap_err();
+        assert!(matches!(error, StreamsError::Layout { found, known: 1, .. } if found == layout), "{error}");
+    }
+}
+
+#[test]
+fn files_that_are_damaged_are_told_of() {
+    let (_directory, path) = file();
+    let streams = open(&path).unwrap();
+    let numbers = streams.get("numbers").unwrap();
+    numbers.append_all(&(0..20_000).map(|number| Json(number.into())).collect::<Vec<_>>()).unwrap();
+    drop((numbers, streams));
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes[4096 * 2..end].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    let told = open(&path).and_then(|streams| streams.get("numbers")?.buffer());
+    let error = told.unwrap_err();
+    assert!(matches!(error, StreamsError::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains("damaged"), "{error}");
+}
+
+#[test]
+fn a_file_that_others_have_locked_is_waited_for_and_told_of() {
+    let (_directory, path) = file();
+    drop(open(&path).unwrap());
+    let patience = Duration::from_millis(50);
+    let streams = Streams::on(SqliteStore::open_waiting(&path, patience).unwrap());
+    let numbers = streams.get("numbers").unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = numbers.append(&Json(1.into())).unwrap_err();
+    assert!(matches!(error, StreamsError::Locked { waited, .. } if waited == patience), "{error}");
+    // Reading needs no lock.
+    assert_eq!(numbers.len().unwrap(), 0);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(numbers.append(&Json(1.into())).unwrap(), 0);
+}

@@ -1,0 +1,76 @@
+//! What the tests of streams share.
+#![allow(dead_code)]
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use watermill_core::clock::ManualClock;
+use watermill_derive::StreamRecord;
+use watermill_streams::{Stream, Streams};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, StreamRecord)]
+#[watermill(crate = watermill_core)]
+pub(crate) struct Number {
+    pub(crate) value: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, StreamRecord)]
+#[watermill(crate = watermill_core)]
+pub(crate) struct Window {
+    pub(crate) values: Vec<u64>,
+}
+
+/// Streams for a test, with what they are kept in.
+pub(crate) struct Kept {
+    pub(crate) streams: Streams,
+    pub(crate) clock: ManualClock,
+    directory: Option<TempDir>,
+}
+
+impl Kept {
+    pub(crate) fn in_memory() -> Self {
+        Self::of("memory:", None)
+    }
+
+    pub(crate) fn in_file() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("streams.db").display());
+        Self::of(&url, Some(directory))
+    }
+
+    fn of(url: &str, directory: Option<TempDir>) -> Self {
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
+        Self { streams: Streams::open(url).unwrap().clock(clock.clone()), clock, directory }
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.as_ref().unwrap().path().join("streams.db")
+    }
+
+    pub(crate) fn numbers(&self, name: &str, values: impl IntoIterator<Item = u64>) -> Stream<Number> {
+        let stream = self.streams.stream(name).unwrap();
+        let values: Vec<Number> = values.into_iter().map(|value| Number { value }).collect();
+        stream.append_all(&values).unwrap();
+        stream
+    }
+}
+
+/// Runs a test on every store.
+pub(crate) fn each(test: impl Fn(&Kept)) {
+    test(&Kept::in_memory());
+    test(&Kept::in_file());
+}
+
+pub(crate) fn values(stream: &Stream<Number>) -> Vec<u64> {
+    stream.buffer().unwrap().iter().map(|message| message.get::<Number>().unwrap().value).collect()
+}
+
+pub(crate) fn windows(stream: &Stream<Window>) -> Vec<Vec<u64>> {
+    stream.buffer().unwrap().iter().map(|message| message.get::<Window>().unwrap().values).collect()
+}
+
+pub(crate) fn window(all: &[Number]) -> Window {
+    Window { values: all.iter().map(|number| number.value).collect() }
+}
