@@ -17,8 +17,15 @@ use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use syn::{Attribute, ImplItem, Item, Meta, Type, UseTree, Visibility};
 
 /// The libraries of the workspace that users depend on.
-const LIBRARIES: [&str; 7] =
-    ["", "watermill-core", "watermill-derive", "streams", "brokers/json-file", "brokers/kafka", "brokers/mongodb"];
+const LIBRARIES: [&str; 7] = [
+    "",
+    "watermill-core",
+    "watermill-derive",
+    "streams",
+    "brokers/json-file",
+    "brokers/kafka",
+    "brokers/mongodb",
+];
 
 #[test]
 fn every_public_item_has_an_example() {
