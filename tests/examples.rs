@@ -20,7 +20,9 @@ fn all_examples() -> BTreeSet<String> {
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
-        .filter(|name| name != "mine" && name != "kafka_robot_speed" && name != "mongodb_robot_speed")
+        .filter(|name| {
+            !["mine", "kafka_robot_speed", "mongodb_robot_speed", "named_streams"].contains(&name.as_str())
+        })
         .collect()
 }
 

@@ -121,6 +121,7 @@ fn commit(plan: &Plan, hold: &Hold, outbox: &Outbox, checkpoint: &Checkpoint) ->
                 held.claims = claims;
             }
             let next = |subscription: u64| next_of(plan, checkpoint, subscription);
+            held.finished |= checkpoint.finished;
             held.refused.retain(|(subscription, number)| *number >= next(*subscription));
             drop(held);
             hold.inner.hub.tell();

@@ -37,6 +37,8 @@ pub(crate) struct Held {
     pub(crate) refused: Vec<(u64, u64)>,
     /// Nothing is taken any more.
     pub(crate) closed: bool,
+    /// The lane has come to its end.
+    pub(crate) finished: bool,
 }
 
 impl Hold {

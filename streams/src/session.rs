@@ -46,6 +46,8 @@ pub(crate) struct StreamSession {
     /// What the lane that is walked has.
     hold: Option<Arc<Hold>>,
     handed_out: bool,
+    /// A lane has come to its end.
+    finished: bool,
 }
 
 impl StreamSession {
@@ -119,6 +121,7 @@ impl StreamSession {
             positions,
             hold: None,
             handed_out: false,
+            finished: false,
         })
     }
 
@@ -136,9 +139,9 @@ impl StreamSession {
         loop {
             let lease = self.lease_milliseconds();
             let hold = Arc::new(Hold::new(Arc::clone(&self.inner), self.mode, &self.subscriptions, lease));
-            let again = self.handed_out;
+            let (again, finished) = (self.handed_out, self.finished);
             let (of_lane, former) = (Arc::clone(&hold), self.former.clone());
-            let begun = self.worker.run(move || begin(&of_lane, former.as_deref(), again)).await?;
+            let begun = self.worker.run(move || begin(&of_lane, former.as_deref(), again, finished)).await?;
             match begun {
                 Begun::Ready => {
                     self.hold = Some(hold);
@@ -227,7 +230,7 @@ enum Begun {
     Ended,
 }
 
-fn begin(hold: &Hold, former: Option<&str>, again: bool) -> Result<Begun, StreamsError> {
+fn begin(hold: &Hold, former: Option<&str>, again: bool, finished: bool) -> Result<Begun, StreamsError> {
     let inner = &hold.inner;
     let now = inner.now();
     let lot = match hold.mode {
@@ -236,7 +239,7 @@ fn begin(hold: &Hold, former: Option<&str>, again: bool) -> Result<Begun, Stream
         Mode::Dealt(lot) => lot,
     };
     let Some(who) = hold.who.first() else { return Ok(Begun::Ready) };
-    let (row, there, stands) = reading(&*inner.store, |rows| {
+    let (row, closed, there, stands) = reading(&*inner.store, |rows| {
         let row = rows.subscription(who.subscription)?;
         let wish = Wish { most: lot, lot, filled: 0, after: 0 };
         let there = row.is_some() && claims::look(rows, who, wish, now)?;
@@ -244,7 +247,8 @@ fn begin(hold: &Hold, former: Option<&str>, again: bool) -> Result<Begun, Stream
             Some(name) => rows.checkpoint(name, 0)?.is_some(),
             None => false,
         };
-        Ok((row, there, stands))
+        let stream = row.as_ref().map(|row| rows.stream(row.stream)).transpose()?.flatten();
+        Ok((row, stream.is_some_and(|stream| stream.closed.is_some()), there, stands))
     })?;
     let Some(row) = row else { return Err(inner.missing("that was dropped")) };
     if is_live(&row.owner, row.expires, row.lease, now) {
@@ -256,6 +260,8 @@ fn begin(hold: &Hold, former: Option<&str>, again: bool) -> Result<Begun, Stream
     // The first lane begins at once, and waits for messages itself.
     Ok(match (row.ended, again) {
         (true, true) => Begun::Ended,
+        // It has ended by silence. Only a stream that was closed may hold something that others give back.
+        (false, true) if finished && !closed => Begun::Ended,
         (false, true) if !there => Begun::Wait,
         _ => Begun::Ready,
     })
@@ -337,7 +343,7 @@ impl Session for StreamSession {
                 return Ok(None);
             }
             // What the lane before had, it has given back.
-            self.hold = None;
+            self.finished |= self.hold.take().is_some_and(|hold| hold.held().finished);
             let location = self.location();
             let begun = self.begin().await.map_err(|error| error.of_broker("read", &location))?;
             self.handed_out = true;

@@ -5,9 +5,10 @@ mod common;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use common::{Kept, Number, each, values, window, windows};
+use watermill_core::clock::ManualClock;
 use watermill_core::prelude::*;
 use watermill_core::window::{Buffer, Emit, WindowEmitter};
 use watermill_core::{EndReason, RunError};
@@ -359,6 +360,53 @@ fn a_consumer_waits_for_what_other_threads_and_handles_append() {
         running.wait_blocking().unwrap();
         assert_eq!(*seen.lock().unwrap(), (0..20).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn a_mill_that_ends_by_silence_ends_and_goes_on_another_time() {
+    each(|kept| {
+        let numbers = kept.numbers("numbers", 0..3);
+        for (turn, whole) in [(1, false), (2, false), (3, true)] {
+            let (seen, mill) = noting();
+            let consumer = if whole { numbers.consumer().whole() } else { numbers.consumer() };
+            let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
+            let mill = mill.eos_after::<Number>(Duration::from_secs(1)).clock(clock.clone());
+            let over = AtomicBool::new(false);
+            let report = std::thread::scope(|scope| {
+                // It is quiet only when all has been seen.
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        if seen.lock().unwrap().len() == 3 {
+                            clock.advance(Duration::from_secs(1));
+                        }
+                        std::thread::yield_now();
+                    }
+                });
+                let report = mill.run_blocking(consumer).unwrap();
+                over.store(true, Ordering::Relaxed);
+                report
+            });
+            assert!(matches!(report.end, EndReason::InputEnded { marked: false, .. }), "{report}");
+            assert_eq!(*seen.lock().unwrap(), (turn * 3 - 3..turn * 3).collect::<Vec<_>>());
+            kept.numbers("numbers", turn * 3..turn * 3 + 3);
+        }
+    });
+}
+
+#[test]
+fn a_function_that_ends_the_stream_ends_it_for_all() {
+    each(|kept| {
+        let numbers = kept.numbers("numbers", 0..10);
+        let results: Stream<Number> = kept.streams.stream("results").unwrap();
+        let until_four = || {
+            let mill =
+                Mill::new(|number: &Number| if number.value == 4 { Flow::End } else { Flow::Go(*number) });
+            mill.run_blocking(numbers.consumer().write(&results)).unwrap()
+        };
+        assert_eq!(until_four().end, EndReason::Function);
+        assert_eq!((values(&results), results.info().unwrap().status), (vec![0, 1, 2, 3], Status::Closed));
+        assert_eq!(until_four().end, EndReason::EndedBefore);
+    });
 }
 
 #[test]

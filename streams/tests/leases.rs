@@ -3,8 +3,8 @@
 
 mod common;
 
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use common::{Kept, Number, values};
@@ -146,6 +146,34 @@ fn a_clock_that_is_set_back_does_not_strand_what_a_crashed_consumer_had() {
 }
 
 #[test]
+fn a_consumer_commits_nothing_while_another_one_has_what_it_had() {
+    for whole in [false, true] {
+        let kept = Kept::in_file();
+        let numbers = kept.numbers("numbers", 0..10);
+        let results: Stream<Number> = kept.streams.stream("results").unwrap();
+        let (mill, told, go) = stuck();
+        let consumer = numbers.consumer().write(&results);
+        let silent = mill.start(if whole { consumer.whole() } else { consumer }).unwrap();
+        told.recv().unwrap();
+        numbers.close().unwrap();
+        let (late, _) = beside(&kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_031));
+        let (mill, also_told, also_go) = stuck();
+        let there = late.stream::<Number>("numbers").unwrap().consumer();
+        let there = there.write(&late.stream::<Number>("results").unwrap());
+        let other = mill.start(if whole { there.whole() } else { there }).unwrap();
+        assert_eq!(also_told.recv().unwrap(), 0);
+        // The first one goes on, and finds that nothing is its own any more.
+        silent.stop();
+        go.send(()).unwrap();
+        assert_eq!(silent.wait_blocking().unwrap().results, 0);
+        assert!(results.is_empty().unwrap());
+        also_go.send(()).unwrap();
+        assert_eq!(other.wait_blocking().unwrap().results, 10);
+        assert_eq!(values(&results), (0..10).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn what_comes_back_is_consumed_by_those_who_are_further_on() {
     let kept = Kept::in_file();
     let numbers = kept.numbers("numbers", 0..16);
@@ -153,21 +181,26 @@ fn what_comes_back_is_consumed_by_those_who_are_further_on() {
     let (mill, told, go) = stuck();
     let silent = mill.start(numbers.consumer().write(&results)).unwrap();
     told.recv().unwrap();
-    // Another one goes on behind.
+    // Another one goes on behind, and commits as late as it can.
     let (late, clock) = beside(&kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_020));
-    let running = consume(&late, false);
+    let there = late.stream::<Number>("numbers").unwrap().consumer();
+    let there = there.write(&late.stream::<Number>("results").unwrap());
+    let (seen, sees) = channel();
+    let running = Mill::new(move |number: &Number| {
+        seen.send(number.value).unwrap();
+        *number
+    })
+    .commit_every(Duration::from_secs(3600))
+    .start(there)
+    .unwrap();
     kept.numbers("numbers", 16..20);
-    while results.len().unwrap() < 4 {
-        std::thread::yield_now();
-    }
-    assert_eq!(values(&results), [16, 17, 18, 19]);
+    assert_eq!(sees.iter().take(4).collect::<Vec<_>>(), [16, 17, 18, 19]);
     // Now the first one's lease has expired, while the second one's is renewed.
     clock.advance(Duration::from_secs(15));
+    assert_eq!(sees.iter().take(16).collect::<Vec<_>>(), (0..16).collect::<Vec<_>>());
     numbers.close().unwrap();
     running.wait_blocking().unwrap();
-    let mut all = values(&results);
-    all.sort_unstable();
-    assert_eq!(all, (0..20).collect::<Vec<_>>());
+    assert_eq!(values(&results), (16..20).chain(0..16).collect::<Vec<_>>());
     go.send(()).unwrap();
     assert_eq!(silent.wait_blocking().unwrap().results, 0);
 }
@@ -186,6 +219,5 @@ fn a_stream_that_is_cleared_takes_the_messages_from_those_who_have_them() {
         go.send(()).unwrap();
         running.wait_blocking().unwrap();
         assert_eq!(values(&results), [10, 11, 12]);
-        let _ = Arc::new(());
     });
 }

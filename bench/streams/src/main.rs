@@ -39,8 +39,7 @@ fn main() -> Told<()> {
     };
     let path = |name: &str| directory.path().join(name);
     println!("{:<58} {:>12} {:>12} {:>6}", "", "ours/s", "bare/s", "times");
-    let mut ours = Duration::MAX;
-    let mut bare = Duration::MAX;
+    let (mut ours, mut bare);
     for size in [1000, 5000] {
         (ours, bare) = (Duration::MAX, Duration::MAX);
         for turn in 0..3 {
