@@ -23,7 +23,7 @@ use watermill_core::broker::InputEnd;
 use watermill_core::error::BrokerError;
 use watermill_core::record::StreamRecord;
 
-use crate::at::{At, BesideSnapshot, ByChange, Frontier, Spot};
+use crate::at::{At, BesideSnapshot, ByChange, Frontier, Single, Spot};
 use crate::compare;
 use crate::documents::{Documents, Told};
 use crate::failure::{Told as Cause, code, driver_failure, failure};
@@ -62,8 +62,8 @@ pub(crate) struct ChangeReader {
     pub(crate) spot: Option<Spot>,
     /// How many documents were before.
     pub(crate) next: u64,
-    /// The last record before a restart: how many were before it, and from where it is read.
-    pub(crate) last: Option<(u64, Spot)>,
+    /// The last record before a restart: how many were before it, and where it is found.
+    pub(crate) last: Option<(u64, Single)>,
     pub(crate) ended: bool,
 }
 
@@ -99,8 +99,8 @@ impl ChangeReader {
             return self.finish(to).await;
         }
         let mut patience = Patience::new(self.reading.driver.retry_for);
-        if let Some((offset, spot)) = self.last.take() {
-            self.deliver_last(offset, &spot, to).await?;
+        if let Some((offset, single)) = self.last.take() {
+            self.deliver_last(offset, &single, to).await?;
         }
         loop {
             match self.go_on(to, &mut patience).await {
@@ -462,18 +462,22 @@ impl ChangeReader {
     }
 
     /// Delivers the last record that an earlier run has let in, if it can still be had: what comes is compared with its key.
-    async fn deliver_last<R>(&self, offset: u64, spot: &Spot, to: &Deliver<R>) -> Result<(), Stop>
+    async fn deliver_last<R>(&self, offset: u64, single: &Single, to: &Deliver<R>) -> Result<(), Stop>
     where
         R: StreamRecord + DeserializeOwned,
     {
-        let found = match &spot.frontier {
-            Frontier::At(place) => self.at_place(place).await,
-            _ => self.first_change(&spot.at).await,
+        let found = match single {
+            Single::Document(place) => self.at_place(place).await,
+            Single::Change(spot) => self.first_change(spot).await,
         };
         // A server that does not have it any more may still have what comes behind it.
-        let Ok(Some(document)) = found else { return Ok(()) };
-        let place = BesideSnapshot { order: Arc::clone(&self.reading.order), at: spot.at.clone() };
-        let mut documents = Documents::new(Arc::new(place), None);
+        let (Ok(Some(document)), Some(spot)) = (found, &self.spot) else { return Ok(()) };
+        // Reading goes on where the earlier run has left it, not behind this record: what finds a change is the place before it, and a commit that came before
+        // anything else was read would have the next run read that change once more.
+        let order = Arc::clone(&self.reading.order);
+        let then = spot.token(&order);
+        let place = BesideSnapshot { order, at: spot.at.clone() };
+        let mut documents = Documents::new(Arc::new(place), None).then(then);
         documents.push(&document, ());
         let delivery = self.reading.decoding.deliver::<R, _>(documents, offset, offset + 1, &[], None);
         to.send(Ok(delivery)).await.map_err(|_| Stop::Closed)
@@ -487,12 +491,14 @@ impl ChangeReader {
         Ok(found.filter(|document| self.reading.order.place(document) == *place))
     }
 
-    async fn first_change(&self, at: &At) -> Result<Option<RawDocumentBuf>, mongodb::error::Error> {
-        let mut stream = self.open(at, AWAIT).await?;
+    async fn first_change(&self, spot: &Spot) -> Result<Option<RawDocumentBuf>, mongodb::error::Error> {
+        let mut stream = self.open(&spot.at, AWAIT).await?;
         let until = Instant::now() + LAST;
         while Instant::now() < until {
             let Some(event) = stream.next_if_any().await? else { continue };
-            if let Ok(Seen::Document(document, _)) = self.seen(event) {
+            if let Ok(Seen::Document(document, how)) = self.seen(event)
+                && self.is_delivered(&document, &how, &spot.frontier)
+            {
                 return Ok(Some(document));
             }
         }

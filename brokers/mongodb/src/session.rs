@@ -11,7 +11,7 @@ use watermill_core::broker::{
 };
 use watermill_core::error::BrokerError;
 
-use crate::at::Spot;
+use crate::at::{Single, Spot};
 use crate::broker::{Input, MongoBroker, Output};
 use crate::changes::{self, ChangeReader};
 use crate::committer::{Delivery, MongoCommitter, Work, fenced};
@@ -405,7 +405,7 @@ impl PlannedInput {
             }
             let last = position.last.as_ref().filter(|last| last.offset < position.next);
             if let Some((last, token)) = last.and_then(|last| Some((last, last.token.as_ref()?))) {
-                reader.last = Some((last.offset, Spot::read(token, &self.order)?));
+                reader.last = Some((last.offset, Single::read(token, &self.order)?));
             }
         }
         Some(reader)

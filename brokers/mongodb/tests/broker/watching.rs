@@ -120,6 +120,46 @@ fn changes_are_gone_on_with_where_a_run_was_stopped() {
     assert_eq!(all, (0..40).chain(100..120).chain(200..220).collect::<Vec<_>>());
 }
 
+/// How many commits there were.
+fn commits(database: &Database) -> i64 {
+    database.positions().first().map_or(0, |positions| positions.get_i64("commit").unwrap())
+}
+
+#[test]
+fn a_run_that_reads_nothing_new_leaves_the_position_as_it_was() {
+    let database = Database::fresh();
+    let broker = || {
+        database.broker().watch::<Item>(WatchCollection::new("items").inserts_only()).write::<Seen>("seen")
+    };
+    let started = || Mill::new(see).commit_every(Duration::from_millis(20)).start(broker()).unwrap();
+    // Where the last record was read itself, and where it came as a change.
+    database.insert("items", items(0..5));
+    let mut wanted: Vec<i64> = (0..5).collect();
+    for round in 0..3 {
+        let run = started();
+        if round > 0 {
+            let ids = round * 10..round * 10 + 5;
+            wanted.extend(ids.clone());
+            database.insert("items", items(ids));
+        }
+        until("what is new", || seen(&database).len() == wanted.len());
+        run.stop();
+        run.wait_blocking().unwrap();
+        // It looks at the last record, to compare what comes with it, and commits; nothing comes.
+        for _ in 0..2 {
+            let before = commits(&database);
+            let idle = started();
+            until("a commit of the idle run", || commits(&database) > before);
+            idle.stop();
+            assert_eq!(idle.wait_blocking().unwrap().calls, 0);
+        }
+    }
+    database.insert("items", [MARK()]);
+    run(broker()).join().unwrap().unwrap();
+    let ids: Vec<i64> = seen(&database).into_iter().map(|(id, ..)| id).collect();
+    assert_eq!(ids, wanted);
+}
+
 #[test]
 fn what_changes_while_the_collection_is_read_comes_once() {
     let database = Database::fresh();
