@@ -361,7 +361,8 @@ fn check_name(action: &str, name: &str) -> Result<(), BrokerError> {
             "that is no name of a collection: not empty, up to 200 bytes, without `$`, and not of `system.`";
         return Err(failure(action, named(), cause));
     }
-    if [crate::positions::COLLECTION, crate::leases::COLLECTION, crate::changes::POINTS].contains(&name) {
+    if [crate::positions::COLLECTION, crate::leases::COLLECTION, crate::change_stream::POINTS].contains(&name)
+    {
         return Err(failure(action, named(), "positions and leases are kept there"));
     }
     Ok(())
