@@ -161,7 +161,8 @@ impl Plan {
         let streams = self.nodes.iter().map(|node| node.stream.clone()).collect();
         let mill = self.explain(window).split_off(self.function.len());
         let orders = self.orders();
-        Ok(Job { function: self.function.clone(), mill, streams, orders, inputs, outputs })
+        let function = self.function.clone();
+        Ok(Job { function, mill, streams, orders, inputs, outputs, results_elsewhere: false })
     }
 
     /// For each stream the orders that joins ask of it, that of its own join first.

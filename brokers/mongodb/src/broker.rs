@@ -274,7 +274,7 @@ impl MongoBroker {
     }
 
     /// Divides what is read into lanes, which are walked side by side and spread over all processes that run the same [`application`](Self::application), which has to be named then. The master
-    /// must be read by this broker.
+    /// must be read by this broker, and results be written by it: the positions in this database tell who may commit.
     ///
     /// ```
     /// # use watermill_core::record::Json;

@@ -76,9 +76,16 @@ impl MongoSession {
             .application
             .clone()
             .or_else(|| outputs.first().map(|output| output.output.collection.clone()));
-        // Where results are in other hands, so are the positions.
-        let here =
-            !outputs.is_empty() || (job.inputs.len() == job.streams.len() && options.application.is_some());
+        let whole = job.inputs.len() == job.streams.len() && options.application.is_some();
+        let here = !outputs.is_empty() || (whole && !job.results_elsewhere);
+        if let Some(lanes) = lanes.filter(|_| !here) {
+            let cause = "who walks one of them is told from its former owner by the positions in this database, and they are not kept here: another broker writes the results or reads some of the inputs; write the results by this one, or leave out `MongoBroker::lanes`";
+            return Err(failure(
+                "walk",
+                format_args!("lanes by `{}`", lanes.field()),
+                Told(cause.to_owned()),
+            ));
+        }
         let identity = application.map(|application| Identity {
             application,
             lane: 0,

@@ -95,6 +95,8 @@ pub struct Job {
     pub inputs: Vec<InputRequest>,
     /// The outputs that this broker writes.
     pub outputs: Vec<OutputRequest>,
+    /// Results are written by another broker, so the positions are in its hands, too.
+    pub results_elsewhere: bool,
 }
 
 /// One input that a run needs.

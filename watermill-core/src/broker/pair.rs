@@ -138,6 +138,10 @@ impl Split {
             split.jobs[owner].outputs.push(request);
             split.outputs.push(owner);
         }
+        for owner in 0..2 {
+            split.jobs[owner].results_elsewhere =
+                job.results_elsewhere || !split.jobs[1 - owner].outputs.is_empty();
+        }
         split
     }
 }
