@@ -146,7 +146,7 @@ fn two_programs_take_lanes_from_each_other() {
     let mut programs: Vec<Process> =
         (0..2).map(|number| trial.start(&format!("program {number}"), &settings)).collect();
     let mut number = 2;
-    while trial.progress() < trial.count() * 7 / 10 && kills + stops < 24 {
+    while trial.progress() < trial.count() * 7 / 10 && kills + stops < 16 {
         thread::sleep(Duration::from_millis(400 + seed.below(900)));
         let victim = seed.below(2) as usize;
         // In turn, so that there are enough of both, whatever the seed.
