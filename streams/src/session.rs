@@ -79,7 +79,7 @@ impl StreamSession {
             Ok(numbers)
         })?;
         // Where results are in other hands, so are positions, and they are those of whole streams.
-        let here = !outputs.is_empty() || job.all_outputs == 0;
+        let here = !job.results_elsewhere;
         let alone = job.inputs.len() == 1 && job.streams.len() == 1;
         let lot = job.lot.filter(|_| here && alone && !consumer.whole);
         let mode = lot.map_or(Mode::Whole, |lot| Mode::Dealt(lot.max(1) as u64));

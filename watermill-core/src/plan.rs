@@ -161,9 +161,8 @@ impl Plan {
         let streams = self.nodes.iter().map(|node| node.stream.clone()).collect();
         let mill = self.explain(window).split_off(self.function.len());
         let orders = self.orders();
-        let all_outputs = outputs.len();
         let function = self.function.clone();
-        Ok(Job { function, mill, streams, orders, inputs, outputs, all_outputs, lot: None })
+        Ok(Job { function, mill, streams, orders, inputs, outputs, results_elsewhere: false, lot: None })
     }
 
     /// For each stream the orders that joins ask of it, that of its own join first.

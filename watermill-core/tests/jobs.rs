@@ -165,10 +165,10 @@ fn of_two_brokers_the_one_with_the_positions_commits_first() {
             commits.len() >= 4 && commits.chunks(2).all(|pair| pair == ["writes", "reads"]),
             "{commits:?}"
         );
-        // Each is told what the other writes, and both that masters may be dealt out.
-        for jobs in jobs {
+        // Each is told whether the other writes, and both that masters may be dealt out.
+        for (jobs, results_elsewhere) in jobs.into_iter().zip([true, false]) {
             let jobs = jobs.lock().unwrap();
-            assert_eq!((jobs[0].all_outputs, jobs[0].lot), (1, Some(1)));
+            assert_eq!((jobs[0].results_elsewhere, jobs[0].lot), (results_elsewhere, Some(1)));
         }
     }
 }

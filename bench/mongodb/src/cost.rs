@@ -4,9 +4,9 @@ use std::fs;
 
 use crate::Failure;
 
-/// The processor time of this process and its threads.
-pub(crate) fn cpu_seconds() -> Result<f64, Failure> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
+/// The processor time of a process and its threads: its number, or `self`.
+pub(crate) fn cpu_seconds(process: &str) -> Result<f64, Failure> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks: f64 =
         fields.get(11).ok_or("utime")?.parse::<f64>()? + fields.get(12).ok_or("stime")?.parse::<f64>()?;

@@ -67,16 +67,23 @@ fn all(arguments: &[String]) -> Result<(), Failure> {
         Some(own) => own,
         None => Mongo::shared()?,
     };
+    // Only of one that is ours we know the process.
+    let server = own.as_ref().map(|own| own.process_id().map(|process| process.to_string())).transpose()?;
+    let served = || server.as_deref().map_or(Ok(0.0), cost::cpu_seconds);
     let database = mongo.fresh_database("bench");
     let runtime = Runtime::new()?;
     runtime.block_on(load(mongo.uri(), &database, count))?;
     println!("two collections of {count} documents, joined and written back");
-    println!("{:12}{:>10}{:>10}{:>10}{:>14}", "", "wall s", "cpu s", "peak MiB", "documents/s");
+    println!(
+        "{:12}{:>10}{:>10}{:>14}{:>10}{:>14}",
+        "", "wall s", "cpu s", "server's cpu s", "peak MiB", "documents/s"
+    );
     let mut medians = Vec::new();
-    let mut taken: Vec<Vec<(f64, f64, u64)>> = vec![Vec::new(); CANDIDATES.len()];
+    let mut taken: Vec<Vec<Taken>> = vec![Vec::new(); CANDIDATES.len()];
     for repeat in 0..repeats {
         for (candidate, taken) in CANDIDATES.iter().zip(&mut taken) {
             let to = format!("{candidate}-{repeat}");
+            let before = served()?;
             let output = Command::new(std::env::current_exe()?)
                 .args(["child", candidate, mongo.uri(), &database, &to])
                 .output()?;
@@ -86,29 +93,46 @@ fn all(arguments: &[String]) -> Result<(), Failure> {
             }
             let fields: Vec<&str> = told.split_whitespace().collect();
             let [wall, cpu, peak] = fields[..] else { return Err(format!("{candidate} says {told}").into()) };
-            let one = (wall.parse()?, cpu.parse()?, peak.parse()?);
-            println!("{candidate:12}{}", line(one, count));
+            let one = Taken {
+                wall: wall.parse()?,
+                cpu: cpu.parse()?,
+                server: served()? - before,
+                peak: peak.parse()?,
+            };
+            println!("{candidate:12}{}", one.line(count));
             taken.push(one);
             runtime.block_on(check(mongo.uri(), &database, &to, count))?;
         }
     }
     println!("\nmedians of {repeats}");
     for (candidate, mut taken) in CANDIDATES.iter().zip(taken) {
-        taken.sort_by(|one, other| one.0.total_cmp(&other.0));
+        taken.sort_by(|one, other| one.wall.total_cmp(&other.wall));
         let Some(median) = taken.get(taken.len() / 2).copied() else { continue };
-        medians.push(median.0);
+        medians.push(median.wall);
         println!(
             "{candidate:12}{}   {:7.3} of the documents/s of bare",
-            line(median, count),
-            medians[0] / median.0
+            median.line(count),
+            medians[0] / median.wall
         );
     }
     runtime.block_on(async { Client::with_uri_str(mongo.uri()).await?.database(&database).drop().await })?;
     Ok(())
 }
 
-fn line((wall, cpu, peak): (f64, f64, u64), count: i64) -> String {
-    format!("{wall:>10.3}{cpu:>10.2}{peak:>10}{:>14.0}", 2.0 * count as f64 / wall)
+/// What a candidate took.
+#[derive(Clone, Copy)]
+struct Taken {
+    wall: f64,
+    cpu: f64,
+    server: f64,
+    peak: u64,
+}
+
+impl Taken {
+    fn line(&self, count: i64) -> String {
+        let Self { wall, cpu, server, peak } = self;
+        format!("{wall:>10.3}{cpu:>10.2}{server:>14.2}{peak:>10}{:>14.0}", 2.0 * count as f64 / wall)
+    }
 }
 
 async fn load(uri: &str, database: &str, count: i64) -> Result<(), Failure> {
@@ -149,6 +173,6 @@ fn child(arguments: &[String]) -> Result<(), Failure> {
         "ours-exact" => ours::run(&job, true)?,
         other => return Err(format!("no candidate `{other}`").into()),
     }
-    println!("{} {} {}", begin.elapsed().as_secs_f64(), cost::cpu_seconds()?, cost::peak_mib()?);
+    println!("{} {} {}", begin.elapsed().as_secs_f64(), cost::cpu_seconds("self")?, cost::peak_mib()?);
     Ok(())
 }

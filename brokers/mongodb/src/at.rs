@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use bson::{Bson, RawDocument, Timestamp, doc};
+use bson::{Bson, Document, RawDocument, Timestamp, doc};
 use mongodb::change_stream::event::ResumeToken;
 
 use crate::documents::Finder;
 use crate::place::{Order, Place, read_token, token};
 
 /// A place in the log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum At {
     /// All that happened up to this time is known.
     From(Timestamp),
@@ -26,15 +26,38 @@ pub(crate) enum Frontier {
     End,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Spot {
     pub(crate) at: At,
     pub(crate) frontier: Frontier,
 }
 
+/// Where one record is found again.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Single {
+    /// It is the document at this place.
+    Document(Place),
+    /// It is the first change behind this spot that is told.
+    Change(Spot),
+}
+
+/// A change is found behind the one before it: so its token says that it is not that spot which is meant.
+const NEXT: &str = "next";
+
 impl Spot {
     /// As a position has it.
     pub(crate) fn token(&self, order: &Order) -> Option<String> {
+        Some(token("changes", self.document(order)?))
+    }
+
+    /// What finds the change behind it.
+    fn next(&self, order: &Order) -> Option<String> {
+        let mut document = self.document(order)?;
+        document.insert(NEXT, true);
+        Some(token("changes", document))
+    }
+
+    fn document(&self, order: &Order) -> Option<Document> {
         let at = match &self.at {
             At::From(time) => doc! { "from": *time },
             At::Behind(behind) => doc! { "behind": bson::serialize_to_bson(behind).ok()? },
@@ -44,12 +67,15 @@ impl Spot {
             Frontier::At(place) => Bson::Document(order.document(place)),
             Frontier::End => Bson::Boolean(true),
         };
-        Some(token("changes", doc! { "at": at, "read": read }))
+        Some(doc! { "at": at, "read": read })
     }
 
     /// What a token says; `None` of one that is another stream's.
     pub(crate) fn read(text: &str, order: &Order) -> Option<Self> {
-        let Some(Bson::Document(mut changes)) = read_token(text)?.remove("changes") else { return None };
+        Self::read_document(changes_of(text)?, order)
+    }
+
+    fn read_document(mut changes: Document, order: &Order) -> Option<Self> {
         let Some(Bson::Document(mut at)) = changes.remove("at") else { return None };
         let at = match at.remove("from") {
             Some(Bson::Timestamp(time)) => At::From(time),
@@ -62,6 +88,26 @@ impl Spot {
             _ => return None,
         };
         Some(Self { at, frontier })
+    }
+}
+
+impl Single {
+    /// What the token of a record says.
+    pub(crate) fn read(text: &str, order: &Order) -> Option<Self> {
+        let changes = changes_of(text)?;
+        let is_change = changes.contains_key(NEXT);
+        let spot = Spot::read_document(changes, order)?;
+        Some(match spot.frontier {
+            Frontier::At(place) if !is_change => Self::Document(place),
+            _ => Self::Change(spot),
+        })
+    }
+}
+
+fn changes_of(text: &str) -> Option<Document> {
+    match read_token(text)?.remove("changes") {
+        Some(Bson::Document(changes)) => Some(changes),
+        _ => None,
     }
 }
 
@@ -100,10 +146,8 @@ impl Finder for ByChange {
         spot.token(&self.order).unwrap_or_default()
     }
 
-    /// As if all documents had been read: then it is a change that is meant.
     fn itself(&self, _: &RawDocument, _: &ResumeToken, before: Option<String>) -> Option<String> {
-        let spot = Spot::read(&before?, &self.order)?;
-        Spot { frontier: Frontier::End, ..spot }.token(&self.order)
+        Spot::read(&before?, &self.order)?.next(&self.order)
     }
 }
 
@@ -124,8 +168,13 @@ mod tests {
                 let read = Spot::read(&text, &order).unwrap();
                 assert_eq!(read.frontier, frontier, "{text}");
                 assert_eq!(read.token(&order).as_ref(), Some(&text));
+                let next = read.next(&order).unwrap();
+                assert_eq!(Single::read(&next, &order), Some(Single::Change(read)), "{next}");
             }
         }
+        let itself =
+            Spot { at: At::From(time), frontier: Frontier::At(place.clone()) }.token(&order).unwrap();
+        assert_eq!(Single::read(&itself, &order), Some(Single::Document(place)));
         assert!(Spot::read("{\"after\":{\"_id\":1}}", &order).is_none());
     }
 }

@@ -274,7 +274,7 @@ impl MongoBroker {
     }
 
     /// Divides what is read into lanes, which are walked side by side and spread over all processes that run the same [`application`](Self::application), which has to be named then. The master
-    /// must be read by this broker.
+    /// must be read by this broker, and results be written by it: the positions in this database tell who may commit.
     ///
     /// ```
     /// # use watermill_core::record::Json;
@@ -361,7 +361,8 @@ fn check_name(action: &str, name: &str) -> Result<(), BrokerError> {
             "that is no name of a collection: not empty, up to 200 bytes, without `$`, and not of `system.`";
         return Err(failure(action, named(), cause));
     }
-    if [crate::positions::COLLECTION, crate::leases::COLLECTION, crate::changes::POINTS].contains(&name) {
+    if [crate::positions::COLLECTION, crate::leases::COLLECTION, crate::change_stream::POINTS].contains(&name)
+    {
         return Err(failure(action, named(), "positions and leases are kept there"));
     }
     Ok(())

@@ -19,8 +19,11 @@ pub(crate) const BATCH: usize = 2000;
 /// A batch ends when its documents are so many bytes.
 pub(crate) const BATCH_BYTES: usize = 1 << 20;
 
-/// MongoDB itself nests no deeper.
+/// So deep documents may be nested, as MongoDB's manual says.
 const DEEPEST: usize = 100;
+
+/// And so deep its servers let them be: deeper ones are not told whole, since making text of them takes a call a level.
+const TOLD_DEEPEST: usize = 200;
 
 /// The beginning of a document is shown in errors up to this length.
 const SHOWN: usize = 200;
@@ -233,8 +236,7 @@ fn is_shallow_value(value: RawBsonRef<'_>, levels: usize) -> bool {
 
 /// A document as relaxed extended JSON, as dead letters have it.
 pub(crate) fn text(document: &RawDocument) -> String {
-    // Making a value of it takes a call a level.
-    if !is_shallow(document, DEEPEST) {
+    if !is_shallow(document, TOLD_DEEPEST) {
         return format!("{{\"_id\":{}}}", crate::place::value_at(document, "_id").into_relaxed_extjson());
     }
     match Document::try_from(document) {

@@ -2,14 +2,15 @@
 //!
 //! From the outside in:
 //! - `broker.rs`, `read_collection.rs`, `result_collection.rs`, `lane_rule.rs`, `options.rs`: what users build.
-//! - `session.rs`: a run. `driver.rs` is the client and its threads, `leases.rs` whose the lanes are.
+//! - `session.rs`: a run, `inputs.rs` what it reads. `driver.rs` is the client and its threads, `leases.rs` whose the lanes are.
 //! - `fields.rs`, `order.rs`, `index.rs`: what is asked of the server, and in what order.
-//! - `reader.rs` (collections) and `changes.rs` (change streams; `at.rs`, `compare.rs`) → `documents.rs` → `source.rs`: from documents to records; `place.rs` finds them again.
+//! - `reader.rs` (collections) and `changes.rs` (what is there and then what changes; `change_stream.rs`, `at.rs`, `compare.rs`) → `documents.rs` → `source.rs`: from documents to records; `place.rs` finds them again.
 //! - `sink.rs` → `outbox.rs` → `committer.rs`: from results to documents, together with `positions.rs`; `result_ids.rs` where there are no transactions.
 //! - `failure.rs`, `patience.rs`: what the driver tells, and how long that is borne. `fault.rs`: where tests kill.
 
 mod at;
 mod broker;
+mod change_stream;
 mod changes;
 mod committer;
 mod compare;
@@ -19,6 +20,7 @@ mod failure;
 mod fault;
 mod fields;
 mod index;
+mod inputs;
 mod lane_rule;
 mod leases;
 mod options;

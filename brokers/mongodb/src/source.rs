@@ -14,8 +14,8 @@ use watermill_core::record::StreamRecord;
 use crate::driver::Driver;
 use crate::failure::failure;
 
-/// So many batches wait to be taken, at most.
-const AHEAD: usize = 2;
+/// So many batches wait to be taken, at most: reading goes on while a commit is waited for, which can hold more results than one batch makes.
+const AHEAD: usize = 6;
 
 /// Of so many batches the beginnings of documents can be shown.
 const SHOWABLE: usize = 4;

@@ -14,6 +14,7 @@ use watermill_core::prelude::*;
 use watermill_core::{DeadLetter, EndReason};
 use watermill_json_file::JsonFileBroker;
 use watermill_kafka::KafkaBroker;
+use watermill_mongodb::Lanes;
 use watermill_servers::kafka::{Isolation, Kafka, NewRecord, unique};
 
 const COUNT: i64 = 1500;
@@ -90,6 +91,31 @@ fn a_collection_goes_into_a_file() {
     let text = fs::read_to_string(&path).unwrap();
     let all: Vec<Speed> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(all, expected(COUNT));
+    assert!(database.positions().is_empty());
+}
+
+#[test]
+fn lanes_of_a_collection_need_its_results_beside_their_positions() {
+    let database = Database::fresh();
+    database.fill("here", 0..COUNT);
+    let read = || database.broker().read::<Here>("here").read::<Next>("here").application("lanes");
+    let divided = || read().lanes(Lanes::by_hash("time", 2));
+    let directory = tempfile::tempdir().unwrap();
+    let files = || JsonFileBroker::new().write::<Speed>(directory.path().join("speeds.ndjson"));
+    let kafka = || KafkaBroker::new("127.0.0.1:9", "lanes").write::<Speed>("speeds");
+    let refused = [
+        speeds().run_blocking(divided().and(files())).unwrap_err(),
+        speeds().run_blocking(divided().and(kafka())).unwrap_err(),
+        speeds().run_blocking(files().and(divided())).unwrap_err(),
+    ];
+    for error in refused {
+        let text = common::told(&error);
+        for part in ["lanes by `time`", "write the results by this one", "`MongoBroker::lanes`"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+    // A name alone does not have positions kept where nobody looks at them.
+    speeds().run_blocking(read().and(files())).unwrap();
     assert!(database.positions().is_empty());
 }
 

@@ -88,16 +88,23 @@ impl Trial {
             .unwrap();
     }
 
-    /// How many results there are.
+    /// How many results were committed, as the positions of all lanes say.
     ///
     /// # Panics
     /// When the server does not tell.
     #[must_use]
     pub fn progress(&self) -> u64 {
-        let moved = self.db().collection::<Document>("moved");
-        self.runtime
-            .block_on(async { moved.count_documents(doc! { "robot": { "$exists": true } }).await })
-            .unwrap()
+        let positions = self.db().collection::<Document>("watermill_positions");
+        self.runtime.block_on(async {
+            let mut cursor = positions.find(doc! {}).await.unwrap();
+            let mut all = 0;
+            while cursor.advance().await.unwrap() {
+                let lane = cursor.deserialize_current().unwrap();
+                let written = lane.get_array("written").ok().and_then(|outputs| outputs.first()?.as_i64());
+                all += written.unwrap_or(0);
+            }
+            u64::try_from(all).unwrap()
+        })
     }
 
     /// How many results there will be.

@@ -15,8 +15,14 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_mongodb-mill");
 /// More than any run takes.
 const LONG: Duration = Duration::from_secs(180);
 
-/// How many kills at random moments, for each mill.
-const KILLS: u64 = 22;
+/// The first commit of a run comes within this time, if it comes at all.
+const FIRST_COMMIT: Duration = Duration::from_secs(20);
+
+/// How many kills at random moments, for each of three mills.
+const KILLS: u64 = 30;
+
+/// How many kills of each of two servers.
+const SERVER_KILLS: u64 = 10;
 
 fn told(what: &str, kills: u64, idle: u64, trial: &Trial, began: Instant) {
     let seconds = began.elapsed().as_secs_f64();
@@ -44,11 +50,21 @@ fn killed_at_random(mongo: &Mongo, kind: Kind, name: &str) {
         trial.settings.every = Duration::from_millis([10, 50, 200][seed.below(3) as usize]);
         let before = trial.progress();
         let program = trial.start(&format!("run {kill}"), &trial.settings);
-        thread::sleep(Duration::from_millis(250 + seed.below(600)));
+        if seed.below(4) == 0 {
+            // While it starts, or soon behind.
+            thread::sleep(Duration::from_millis(seed.below(800)));
+        } else {
+            // While it works, however long it takes to get there on a machine that has other things to do.
+            let since = Instant::now();
+            while trial.progress() == before && since.elapsed() < FIRST_COMMIT {
+                thread::sleep(Duration::from_millis(5));
+            }
+            thread::sleep(Duration::from_millis(seed.below(200)));
+        }
         if kind == Kind::Watch {
             trial.fill(20);
         }
-        thread::sleep(Duration::from_millis(seed.below(300)));
+        thread::sleep(Duration::from_millis(seed.below(200)));
         let ended = program.kill();
         assert!(ended.was_killed(), "{what}: {} {}\n{}", ended.name, ended.status, ended.told);
         let came_to_nothing = trial.progress() == before;
@@ -63,7 +79,7 @@ fn killed_at_random(mongo: &Mongo, kind: Kind, name: &str) {
     trial.settings.call = Duration::ZERO;
     let _ = trial.start("the last run", &trial.settings).wait(LONG).expect_success(&what);
     trial.assert_complete(&what);
-    assert!(idle < KILLS - 2, "{what}: {idle} runs came to nothing; the last of them:\n{last_idle}");
+    assert!(idle < KILLS / 2, "{what}: {idle} runs came to nothing; the last of them:\n{last_idle}");
     told(&what, KILLS, idle, &trial, began);
 }
 
@@ -73,7 +89,6 @@ fn a_join_killed_at_random_moments() {
 }
 
 #[test]
-#[ignore = "a known fault: now and then a result of a watched collection comes twice behind a kill, which the unique index refuses"]
 fn a_change_stream_killed_at_random_moments() {
     killed_at_random(Mongo::shared().unwrap(), Kind::Watch, "a change stream");
 }
@@ -131,7 +146,7 @@ fn two_programs_take_lanes_from_each_other() {
     let mut programs: Vec<Process> =
         (0..2).map(|number| trial.start(&format!("program {number}"), &settings)).collect();
     let mut number = 2;
-    while trial.progress() < trial.count() * 7 / 10 && kills + stops < 24 {
+    while trial.progress() < trial.count() * 7 / 10 && kills + stops < 16 {
         thread::sleep(Duration::from_millis(400 + seed.below(900)));
         let victim = seed.below(2) as usize;
         // In turn, so that there are enough of both, whatever the seed.
@@ -172,11 +187,11 @@ fn the_server_is_killed() {
         let trial = Trial::new(&mongo, PROGRAM, if standalone { Kind::Read } else { Kind::Watch });
         let what = format!("the server, standalone {standalone}, seed {first}");
         let began = Instant::now();
-        trial.fill(600);
+        trial.fill(1200);
         let mut settings = trial.settings.clone();
         settings.call = Duration::from_millis(1);
         let program = trial.start("the program", &settings);
-        for _ in 0..6 {
+        for _ in 0..SERVER_KILLS {
             thread::sleep(Duration::from_millis(200 + seed.below(500)));
             mongo.kill().unwrap();
             thread::sleep(Duration::from_millis(seed.below(600)));
@@ -187,6 +202,6 @@ fn the_server_is_killed() {
         }
         let _ = program.wait(LONG).expect_success(&what);
         trial.assert_complete(&what);
-        told(&what, 6, 0, &trial, began);
+        told(&what, SERVER_KILLS, 0, &trial, began);
     }
 }

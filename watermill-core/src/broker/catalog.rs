@@ -95,8 +95,8 @@ pub struct Job {
     pub inputs: Vec<InputRequest>,
     /// The outputs that this broker writes.
     pub outputs: Vec<OutputRequest>,
-    /// How many outputs the mill has in all, whoever writes them.
-    pub all_outputs: usize,
+    /// Results are written by another broker, so the positions are in its hands, too.
+    pub results_elsewhere: bool,
     /// Its masters may be dealt out to several runs, in whatever order, in lots of so many: there are no joins and no keys, and a window needs nothing but its own masters. A window of
     /// a number of masters wants lots of that number, else a run would hold a window open that others could fill. `None` where a run has to see all of the
     /// stream in its order.

@@ -121,7 +121,6 @@ impl Split {
             mill: job.mill.clone(),
             streams: job.streams.clone(),
             orders: job.orders.clone(),
-            all_outputs: job.all_outputs,
             lot: job.lot,
             ..Job::default()
         };
@@ -139,6 +138,10 @@ impl Split {
             request.output -= owner * first_outputs;
             split.jobs[owner].outputs.push(request);
             split.outputs.push(owner);
+        }
+        for owner in 0..2 {
+            split.jobs[owner].results_elsewhere =
+                job.results_elsewhere || !split.jobs[1 - owner].outputs.is_empty();
         }
         split
     }

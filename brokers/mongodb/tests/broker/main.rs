@@ -8,6 +8,7 @@ mod common;
 mod bad_documents;
 mod conformance;
 mod errors;
+mod lanes;
 mod oracle;
 mod resume;
 mod types;

@@ -120,6 +120,46 @@ fn changes_are_gone_on_with_where_a_run_was_stopped() {
     assert_eq!(all, (0..40).chain(100..120).chain(200..220).collect::<Vec<_>>());
 }
 
+/// How many commits there were.
+fn commits(database: &Database) -> i64 {
+    database.positions().first().map_or(0, |positions| positions.get_i64("commit").unwrap())
+}
+
+#[test]
+fn a_run_that_reads_nothing_new_leaves_the_position_as_it_was() {
+    let database = Database::fresh();
+    let broker = || {
+        database.broker().watch::<Item>(WatchCollection::new("items").inserts_only()).write::<Seen>("seen")
+    };
+    let started = || Mill::new(see).commit_every(Duration::from_millis(20)).start(broker()).unwrap();
+    // Where the last record was read itself, and where it came as a change.
+    database.insert("items", items(0..5));
+    let mut wanted: Vec<i64> = (0..5).collect();
+    for round in 0..3 {
+        let run = started();
+        if round > 0 {
+            let ids = round * 10..round * 10 + 5;
+            wanted.extend(ids.clone());
+            database.insert("items", items(ids));
+        }
+        until("what is new", || seen(&database).len() == wanted.len());
+        run.stop();
+        run.wait_blocking().unwrap();
+        // It looks at the last record, to compare what comes with it, and commits; nothing comes.
+        for _ in 0..2 {
+            let before = commits(&database);
+            let idle = started();
+            until("a commit of the idle run", || commits(&database) > before);
+            idle.stop();
+            assert_eq!(idle.wait_blocking().unwrap().calls, 0);
+        }
+    }
+    database.insert("items", [MARK()]);
+    run(broker()).join().unwrap().unwrap();
+    let ids: Vec<i64> = seen(&database).into_iter().map(|(id, ..)| id).collect();
+    assert_eq!(ids, wanted);
+}
+
 #[test]
 fn what_changes_while_the_collection_is_read_comes_once() {
     let database = Database::fresh();
@@ -190,16 +230,26 @@ fn a_place_that_the_server_does_not_know_any_more_is_an_error_with_the_choices()
     database.insert("items", items(6..8));
     until("the others", || seen(&database).len() == 8);
     drop(running);
-    // Somebody else's token, in the place of ours.
-    let token = "{\"changes\":{\"at\":{\"behind\":{\"_data\":\"8263\"}},\"read\":true}}";
-    let fence = doc! { "$set": { "checkpoint.positions.0.token": token }, "$inc": { "epoch": 1_i64 } };
-    database.update("watermill_positions", doc! {}, fence);
-    let began = std::time::Instant::now();
-    let text = told(&Mill::new(see).run_blocking(broker()).unwrap_err());
-    for part in ["collection `items`", "start_over", "changes_only", "replSetResizeOplog"] {
-        assert!(text.contains(part), "{part}: {text}");
+    // Somebody else's token in the place of ours, and one from before all that the server has.
+    let long_ago = doc! { "s": -9_i64, "t": bson::Timestamp { time: 1, increment: 1 }, "n": "", "k": {} };
+    let long_ago: String =
+        bson::serialize_to_vec(&long_ago).unwrap().iter().map(|byte| format!("{byte:02X}")).collect();
+    for data in ["8263", &long_ago] {
+        let token =
+            format!("{{\"changes\":{{\"at\":{{\"behind\":{{\"_data\":\"{data}\"}}}},\"read\":true}}}}");
+        let fence = doc! { "$set": { "checkpoint.positions.0.token": token }, "$inc": { "epoch": 1_i64 } };
+        database.update("watermill_positions", doc! {}, fence);
+        let began = std::time::Instant::now();
+        let text = told(&Mill::new(see).run_blocking(broker()).unwrap_err());
+        for part in ["collection `items`", "start_over", "changes_only", "replSetResizeOplog"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it is no loop");
     }
-    assert!(began.elapsed() < Duration::from_secs(20), "it is no loop");
+    // One of the choices: all that is there is read anew.
+    database.insert("items", [MARK()]);
+    run(broker().start_over()).join().unwrap().unwrap();
+    assert_eq!(seen(&database).len(), 16);
 }
 
 /// Records that come from several producers, whose `_id`s say nothing of their order.
@@ -262,6 +312,6 @@ fn a_stream_that_is_quiet_can_end_by_itself() {
     let database = Database::fresh();
     database.insert("items", items(0..5));
     let broker = database.broker().watch::<Item>("items").write::<Seen>("seen");
-    let report = Mill::new(see).eos_after::<Item>(Duration::from_millis(700)).run_blocking(broker).unwrap();
+    let report = Mill::new(see).eos_after::<Item>(Duration::from_secs(4)).run_blocking(broker).unwrap();
     assert_eq!(report.calls, 5, "{report}");
 }
