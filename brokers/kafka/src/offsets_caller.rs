@@ -54,15 +54,20 @@ impl OffsetsCaller {
         Ok(Self { jobs, answers })
     }
 
-    /// Makes the call. `None` when no answer comes: then this and the producer are of no use any more.
-    pub(crate) fn send(
+    /// Has the call made.
+    pub(crate) fn begin(
         &self,
         producer: &Arc<BaseProducer<Context>>,
         offsets: &TopicPartitionList,
         group: Arc<ConsumerGroupMetadata>,
-    ) -> Option<Result<(), KafkaError>> {
+    ) {
         let job = Job { producer: Arc::clone(producer), offsets: offsets.clone(), group };
-        self.jobs.send(job).ok()?;
+        // Where the thread is gone, no answer comes.
+        let _ = self.jobs.send(job);
+    }
+
+    /// What came of it. `None` when no answer comes: then this and the producer are of no use any more.
+    pub(crate) fn answer(&self) -> Option<Result<(), KafkaError>> {
         self.answers.recv_timeout(CALL + GRACE).ok()
     }
 }

@@ -304,8 +304,39 @@ impl LaneProducer {
         fault_point!("begun");
         let sent = send(producer, &self.health, &self.topics, &mut self.outbox, until);
         sent.map_err(|error| classed(producer, error, until, false))?;
+        // Anew for every transaction: it says which generation of the group this is.
+        let Some(group) = group.metadata().map(Arc::new) else {
+            abort(producer, until)?;
+            return Err(Failed::Aborted(KafkaError::Canceled));
+        };
+        let caller = match &self.offsets_caller {
+            Some(caller) => caller,
+            None => {
+                let started = OffsetsCaller::start(self.lane).map_err(|cause| {
+                    Failed::Refused(failure("commit", format!("lane {}", self.lane), cause))
+                })?;
+                self.offsets_caller.insert(started)
+            }
+        };
+        // The servers take the offsets while messages are under way. Whatever becomes of those: nothing else can be asked of the producer before it is done with the offsets.
+        caller.begin(producer, offsets, group.clone());
         // Drained here: the commit by itself would wait for a tenth of a second at a time.
-        match drain(producer, &self.health, &self.topics, until) {
+        let drained = drain(producer, &self.health, &self.topics, until);
+        let mut answer = caller.answer();
+        while let (Some(Err(error)), Ok(())) = (&answer, &drained)
+            && is_retriable(error)
+            && Instant::now() < until
+        {
+            std::thread::sleep(PAUSE);
+            caller.begin(producer, offsets, group.clone());
+            answer = caller.answer();
+        }
+        let Some(answer) = answer else {
+            self.offsets_caller = None;
+            let error = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
+            return Err(Failed::Fatal { error, fenced: false });
+        };
+        match drained {
             Ok(()) => {
                 fault_point!("drained");
             }
@@ -322,34 +353,7 @@ impl LaneProducer {
                 return Err(classed(producer, late, until, false));
             }
         }
-        // Anew for every transaction: it says which generation of the group this is.
-        let Some(group) = group.metadata().map(Arc::new) else {
-            abort(producer, until)?;
-            return Err(Failed::Aborted(KafkaError::Canceled));
-        };
-        let caller = match &self.offsets_caller {
-            Some(caller) => caller,
-            None => {
-                let started = OffsetsCaller::start(self.lane).map_err(|cause| {
-                    Failed::Refused(failure("commit", format!("lane {}", self.lane), cause))
-                })?;
-                self.offsets_caller.insert(started)
-            }
-        };
-        loop {
-            match caller.send(producer, offsets, group.clone()) {
-                Some(Ok(())) => break,
-                Some(Err(error)) if is_retriable(&error) && Instant::now() < until => {
-                    std::thread::sleep(PAUSE);
-                }
-                Some(Err(error)) => return Err(classed(producer, error, until, false)),
-                None => {
-                    self.offsets_caller = None;
-                    let error = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
-                    return Err(Failed::Fatal { error, fenced: false });
-                }
-            }
-        }
+        answer.map_err(|error| classed(producer, error, until, false))?;
         fault_point!("offsets-sent");
         Ok(())
     }
