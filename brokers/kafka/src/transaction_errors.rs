@@ -190,7 +190,8 @@ fn a_fence_that_the_group_tells_first_is_a_fence() {
         bench.cluster.request_errors(api, &[RD_KAFKA_RESP_ERR_PRODUCER_FENCED]);
         bench.cluster.request_errors(Api::EndTxn, &[RD_KAFKA_RESP_ERR_PRODUCER_FENCED]);
         assert!(bench.commit().is_err() && bench.producer.is_fenced(), "{api:?}");
-        assert_eq!((bench.looks.get(), bench.written()), (0, RECORDS), "{api:?}");
+        // Messages and offsets are under way at the same time: it is told before all messages are there, or behind them.
+        assert!(bench.looks.get() == 0 && bench.written() <= RECORDS, "{api:?}");
     }
 }
 
