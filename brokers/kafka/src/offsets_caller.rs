@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
@@ -33,6 +33,7 @@ struct Job {
     producer: Arc<BaseProducer<Context>>,
     offsets: TopicPartitionList,
     group: Arc<ConsumerGroupMetadata>,
+    within: Duration,
 }
 
 impl OffsetsCaller {
@@ -41,8 +42,8 @@ impl OffsetsCaller {
         let (answer, answers) = channel();
         // It ends when the other ends of the channels are gone.
         let serve = move || {
-            while let Ok(Job { producer, offsets, group }) = work.recv() {
-                let result = producer.send_offsets_to_transaction(&offsets, &group, CALL);
+            while let Ok(Job { producer, offsets, group, within }) = work.recv() {
+                let result = producer.send_offsets_to_transaction(&offsets, &group, within);
                 // Before the answer: who gets it may let go of the producer, and then is the last one to do so.
                 drop(producer);
                 if answer.send(result).is_err() {
@@ -54,20 +55,23 @@ impl OffsetsCaller {
         Ok(Self { jobs, answers })
     }
 
-    /// Has the call made.
+    /// Has the call made, which is given no more than `within`. Returns until when its answer is to be waited for.
     pub(crate) fn begin(
         &self,
         producer: &Arc<BaseProducer<Context>>,
         offsets: &TopicPartitionList,
         group: Arc<ConsumerGroupMetadata>,
-    ) {
-        let job = Job { producer: Arc::clone(producer), offsets: offsets.clone(), group };
+        within: Duration,
+    ) -> Instant {
+        let within = within.min(CALL);
+        let job = Job { producer: Arc::clone(producer), offsets: offsets.clone(), group, within };
         // Where the thread is gone, no answer comes.
         let _ = self.jobs.send(job);
+        Instant::now() + within + GRACE
     }
 
     /// What came of it. `None` when no answer comes: then this and the producer are of no use any more.
-    pub(crate) fn answer(&self) -> Option<Result<(), KafkaError>> {
-        self.answers.recv_timeout(CALL + GRACE).ok()
+    pub(crate) fn answer(&self, until: Instant) -> Option<Result<(), KafkaError>> {
+        self.answers.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 }

@@ -319,17 +319,17 @@ impl LaneProducer {
             }
         };
         // The servers take the offsets while messages are under way. Whatever becomes of those: nothing else can be asked of the producer before it is done with the offsets.
-        caller.begin(producer, offsets, group.clone());
+        let answered = caller.begin(producer, offsets, group.clone(), call(until));
         // Drained here: the commit by itself would wait for a tenth of a second at a time.
         let drained = drain(producer, &self.health, &self.topics, until);
-        let mut answer = caller.answer();
+        let mut answer = caller.answer(answered);
         while let (Some(Err(error)), Ok(())) = (&answer, &drained)
             && is_retriable(error)
             && Instant::now() < until
         {
             std::thread::sleep(PAUSE);
-            caller.begin(producer, offsets, group.clone());
-            answer = caller.answer();
+            let answered = caller.begin(producer, offsets, group.clone(), call(until));
+            answer = caller.answer(answered);
         }
         let Some(answer) = answer else {
             self.offsets_caller = None;
