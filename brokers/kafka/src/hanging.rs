@@ -1,13 +1,13 @@
 //! Transactions that the servers have left undecided.
 //!
-//! Apache Kafka (4.3, and others before it) can lose the end of a transaction. A server that was killed while one was being ended goes on with that when it
+//! Apache Kafka 4.3 can lose the end of a transaction. A server that was killed while one was being ended goes on with that when it
 //! comes back: it tells the partitions that took part, and then notes that all is done. But partitions that have no leader at that moment, because the same server has not
 //! got them back yet, are taken for deleted ones and left out (`TransactionMarkerChannelManager`, which asks `KRaftMetadataCache.getPartitionLeaderEndpoint`). So the
 //! transaction is over, and its results are not to be seen, and the group's offsets that were in it are not to be looked up, for ever.
 //!
 //! A lane that is taken over finds that: nobody has a transaction of its id open any more, but its offsets stay undecided. What belongs to this lane alone is undecided
-//! as well then, so it is aborted with them, and made again. Where the results are decided and only the offsets are not, nobody can say how:
-//! that is an error.
+//! as well then, so it is aborted with them, and made again. Where any of the results may be decided, and only the offsets are not, nobody can say how: aborting would write
+//! them twice, so that is an error. That nobody else has a transaction open in this lane's partitions just then is taken for granted.
 
 use std::time::Duration;
 
@@ -38,15 +38,22 @@ impl LaneProducer {
             return recorded.or_else(|_| layout.recorded(group));
         }
         let (lane, partition) = (layout.lane, layout.partition());
-        let mut undecided = Vec::new();
-        for (number, topic) in self.own_topics() {
-            let (_, decided) = group.looker.ends(topic, partition)?;
+        let (mut undecided, mut unclear) = (Vec::new(), false);
+        for (number, topic) in self.topics() {
+            if !self.is_own(number) {
+                unclear = true;
+                continue;
+            }
+            let (low, decided) = group.looker.ends(topic, partition)?;
             let (_, end) = loose.ends(topic, partition)?;
             if decided < end {
                 undecided.push(number);
+            } else {
+                // What was decided here last may have been part of it.
+                unclear |= low < end;
             }
         }
-        if undecided.is_empty() {
+        if undecided.is_empty() || unclear {
             let cause = format!(
                 "a server that was killed has lost the end of a transaction, and it cannot be seen whether its results were committed; look at the last results of partition {lane}, end it by `kafka-transactions.sh abort --topic __consumer_offsets` (`find-hanging` shows where), and set the offsets by `kafka-consumer-groups.sh --reset-offsets`"
             );

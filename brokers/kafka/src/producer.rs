@@ -109,9 +109,14 @@ impl LaneProducer {
         self.transactional
     }
 
-    /// The topics whose partition of this lane is written by it alone, with their numbers.
-    pub(crate) fn own_topics(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.own.iter().filter_map(|number| Some((*number, self.topics.get(*number)?.as_str())))
+    /// The topics that are written, with their numbers.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.topics.iter().map(String::as_str).enumerate()
+    }
+
+    /// Whether this lane alone writes to its partition of the topic of this number.
+    pub(crate) fn is_own(&self, number: usize) -> bool {
+        self.own.contains(&number)
     }
 
     fn place(&self) -> String {
