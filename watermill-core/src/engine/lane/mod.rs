@@ -6,6 +6,7 @@
 mod checkpoint;
 mod crew;
 mod direct;
+mod durable;
 #[cfg(feature = "metrics")]
 mod meter;
 #[cfg(not(feature = "metrics"))]
@@ -132,6 +133,8 @@ pub(crate) struct LaneRun {
     clock: Arc<dyn Clock>,
     tally: Tally,
     since: Since,
+    /// What commits came to before the last one, as long as that may not be durable.
+    before_last: Option<durable::Count>,
     started: SystemTime,
     /// Since when the lane does nothing but wait for records.
     quiet_since: Option<SystemTime>,
@@ -226,6 +229,7 @@ impl LaneRun {
             tally,
             since,
             started,
+            before_last: None,
             quiet_since: None,
             timer: Timer::default(),
             published: now,
@@ -262,6 +266,10 @@ impl LaneRun {
         };
         if let Err(error) = &result {
             tracing::error!(target: "watermill", error = error as &dyn std::error::Error, "walk failed");
+            if let Err(error) = self.settle_commits().await {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(target: "watermill", error, "the last commit did not become durable");
+            }
             abort(&mut *self.committer).await;
         }
         result.map_err(|error| Failed { error, committed: Box::new(self.committed()) })
@@ -283,7 +291,7 @@ impl LaneRun {
             self.commit(standing, finished).await?;
         }
         if !finished {
-            self.committer.settle().await?;
+            self.settle_commits().await?;
             // What counts is committed; this lets go of the outputs, so that the next run can have them at once.
             abort(&mut *self.committer).await;
         }

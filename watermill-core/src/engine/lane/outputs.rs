@@ -203,7 +203,9 @@ impl LaneRun {
             return Err(RunError::Aborted);
         }
         let begin = self.clock.now();
+        self.settle_commits().await?;
         self.committer.commit(&checkpoint).await?;
+        self.before_last = Some(self.count());
         for (port, refused) in self.ports.iter_mut().zip(refused) {
             port.refused += refused;
             port.committed = port.outlet.total() - port.refused;
@@ -213,7 +215,10 @@ impl LaneRun {
         let now = self.clock.now();
         // The interval is how long a result waits until it is committed: one that just missed this commit waits for the pause, and for the next
         // commit, which will take about as long. But storage that is slow does not come to commit next to nothing each time: at least half of the interval is left for work.
-        let pause = self.commit_every.saturating_sub(2 * elapsed(begin, now)).max(self.commit_every / 2);
+        let pause = self
+            .commit_every
+            .saturating_sub(elapsed(begin, now).saturating_mul(2))
+            .max(self.commit_every / 2);
         let last = earlier_by(now, self.commit_every - pause);
         self.since = Since { last, calls: self.tally.calls, given_up: self.tally.given_up, read: false };
         self.steering.committed(now);
