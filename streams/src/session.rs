@@ -39,6 +39,8 @@ pub(crate) struct StreamSession {
     mode: Mode,
     lease: Duration,
     once: bool,
+    /// Messages stay, and windows are remembered.
+    keep: bool,
     /// Under which name positions are kept; `None` where they are in other hands, or not needed.
     positions: Option<String>,
     /// Under which name a run that had the stream alone may have kept its own.
@@ -112,6 +114,7 @@ impl StreamSession {
             former: own.filter(|_| mode != Mode::Whole),
             lease: consumer.lease,
             once: consumer.once,
+            keep: consumer.keep,
             job: job.clone(),
             inner,
             inputs,
@@ -128,6 +131,12 @@ impl StreamSession {
     fn location(&self) -> String {
         let names: Vec<String> = self.inputs.iter().map(|input| format!("stream `{}`", input.name)).collect();
         if names.is_empty() { format!("the results of `{}`", self.job.function) } else { names.join(", ") }
+    }
+
+    /// The stream of the masters and its subscription, where windows are remembered.
+    fn history(&self) -> Option<(u64, u64)> {
+        let at = self.job.inputs.iter().position(|input| input.node == 0).filter(|_| self.keep)?;
+        Some((self.inputs.get(at)?.stream, *self.subscriptions.get(at)?))
     }
 
     fn lease_milliseconds(&self) -> u64 {
@@ -214,6 +223,7 @@ impl StreamSession {
             outputs,
             checkpoint,
             lanes: lane.count,
+            history: self.history(),
         };
         let keeper = if hold.who.is_empty() { None } else { Some(Keeper::start(&hold, self.lease)?) };
         let committer =

@@ -137,7 +137,7 @@ pub(crate) fn reopen(rows: &mut dyn Rows, stream: &mut StreamRow) -> Result<(), 
     Ok(())
 }
 
-/// All messages leave, whoever has them.
+/// All messages leave, whoever has them, and what is known of their windows.
 pub(crate) fn clear(rows: &mut dyn Rows, stream: &mut StreamRow) -> Result<(), StreamsError> {
     for mut subscription in rows.subscriptions(stream.number)? {
         for claim in rows.claims(subscription.number)? {
@@ -149,6 +149,7 @@ pub(crate) fn clear(rows: &mut dyn Rows, stream: &mut StreamRow) -> Result<(), S
     }
     rows.remove_messages(stream.number, 0..stream.next)?;
     rows.forgive(stream.number, 0..stream.next)?;
+    rows.remove_windows(stream.number, i64::MAX)?;
     stream.first = stream.next;
     rows.put_stream(stream)
 }
