@@ -39,6 +39,7 @@
 
 mod append_queue;
 mod appender;
+mod background;
 mod committer;
 mod consumer;
 mod decode;
@@ -55,12 +56,14 @@ mod once;
 mod reader;
 mod session;
 mod sink;
+pub mod source;
 pub mod store;
 mod stream;
 mod streams;
 mod worker;
 
 pub use appender::Appender;
+pub use background::{Background, BackgroundStatus, Kind, State};
 pub use consumer::{Consumer, IntoConsumer};
 pub use error::StreamsError;
 pub use info::{Status, StreamInfo, SubscriptionInfo};

@@ -84,6 +84,14 @@ impl Texts {
         })
     }
 
+    /// Adds the texts of `other` from this one on.
+    pub(crate) fn copy_from(&mut self, other: &Self, first: usize) {
+        let from = first.checked_sub(1).and_then(|before| other.ends.get(before)).copied().unwrap_or(0);
+        let base = self.bytes.len();
+        self.bytes.extend_from_slice(other.bytes.get(from..).unwrap_or_default());
+        self.ends.extend(other.ends.iter().skip(first).map(|end| end - from + base));
+    }
+
     /// Forgets what was written to `bytes` since the last text.
     pub(crate) fn undo(&mut self) {
         self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
@@ -92,5 +100,22 @@ impl Texts {
     /// Takes all out.
     pub(crate) fn take(&mut self) -> Self {
         std::mem::take(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Texts;
+
+    #[test]
+    fn texts_are_copied_behind_those_that_are_there() {
+        let from = Texts::of([b"a".as_slice(), b"bc", b"", b"d"]);
+        let mut to = Texts::of([b"xyz".as_slice()]);
+        to.copy_from(&from, 1);
+        to.copy_from(&from, 4);
+        assert_eq!(to.iter().collect::<Vec<_>>(), [b"xyz".as_slice(), b"bc", b"", b"d"]);
+        let mut all = Texts::default();
+        all.copy_from(&from, 0);
+        assert_eq!(all.iter().count(), 4);
     }
 }

@@ -102,6 +102,21 @@ pub trait Broker: Send + Sync + 'static {
     fn open<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Box<dyn Session>, BrokerError>>;
 }
 
+/// A broker that several runs have in hand.
+impl<B: Broker + ?Sized> Broker for std::sync::Arc<B> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn catalog(&self) -> Result<Catalog, BrokerError> {
+        (**self).catalog()
+    }
+
+    fn open<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Box<dyn Session>, BrokerError>> {
+        (**self).open(job)
+    }
+}
+
 /// One run of one mill on one broker.
 ///
 /// What the engine does with one, by hand:

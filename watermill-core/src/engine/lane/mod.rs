@@ -307,7 +307,8 @@ impl LaneRun {
             // What counts is committed; this lets go of the outputs, so that the next run can have them at once.
             abort(&mut *self.committer).await;
         }
-        self.keep_last_call();
+        // Whoever looks at the run after its end sees all of it.
+        self.publish(None);
         let report = self.report(reason);
         tracing::info!(
             target: "watermill",
