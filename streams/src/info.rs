@@ -103,7 +103,23 @@ pub struct SubscriptionInfo {
 }
 
 impl StreamInfo {
+    /// All of it.
     pub(crate) fn of(rows: &mut dyn Rows, stream: &StreamRow, now: i64) -> Result<Self, StreamsError> {
+        let mut info = Self::without_messages(rows, stream, now)?;
+        rows.messages(stream.number, 0..stream.next, &mut |_, _, text| {
+            info.messages += 1;
+            info.bytes += text.len() as u64;
+            true
+        })?;
+        Ok(info)
+    }
+
+    /// What can be told without looking at the messages.
+    pub(crate) fn without_messages(
+        rows: &mut dyn Rows,
+        stream: &StreamRow,
+        now: i64,
+    ) -> Result<Self, StreamsError> {
         let mut subscriptions = Vec::new();
         for row in rows.subscriptions(stream.number)? {
             let ranges = unfinished::of(rows, &row, stream.next)?;
@@ -132,12 +148,6 @@ impl StreamInfo {
                 ended: row.ended,
             });
         }
-        let (mut messages, mut bytes) = (0, 0);
-        rows.messages(stream.number, 0..stream.next, &mut |_, _, text| {
-            messages += 1;
-            bytes += text.len() as u64;
-            true
-        })?;
         let ended = !subscriptions.is_empty() && subscriptions.iter().all(|subscription| subscription.ended);
         let status = match stream.closed {
             None => Status::Open,
@@ -153,8 +163,8 @@ impl StreamInfo {
             last_read: subscriptions.iter().filter_map(|subscription| subscription.last_read).max(),
             appended: stream.next,
             waiting: sweep::waiting(rows, stream)?,
-            messages,
-            bytes,
+            messages: 0,
+            bytes: 0,
             refused: rows.refused(stream.number, 0..stream.next)?.len() as u64,
             subscriptions,
         })

@@ -37,6 +37,8 @@
 //!   records, `sink.rs` and `committer.rs` write, `keeper.rs` renews leases.
 //! - `ledger/`: what streams promise, as changes of rows. `store/`: where the rows are.
 
+#[cfg(feature = "app")]
+mod app;
 mod append_queue;
 mod appender;
 mod background;
@@ -62,6 +64,8 @@ mod stream;
 mod streams;
 mod worker;
 
+#[cfg(feature = "app")]
+pub use app::{App, AppStatus, RunningApp};
 pub use appender::Appender;
 pub use background::{Background, BackgroundStatus, Kind, State};
 pub use consumer::{Consumer, IntoConsumer};

@@ -241,6 +241,16 @@ impl Streams {
         found.ok_or_else(|| self.inner.missing(name))
     }
 
+    /// What there is to know of all streams without looking at their messages.
+    #[cfg(feature = "app")]
+    pub(crate) fn overview(&self) -> Result<Vec<StreamInfo>, StreamsError> {
+        let now = self.inner.now();
+        reading(&*self.inner.store, |rows| {
+            let streams = rows.streams()?;
+            streams.iter().map(|stream| StreamInfo::without_messages(rows, stream, now)).collect()
+        })
+    }
+
     /// Appends a value to the stream `name`, which is made if there is none. It is durable when this returns.
     ///
     /// A [`Stream`] that is kept spares the look for its name.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use watermill_core::Backoff;
 use watermill_core::error::BoxError;
 use watermill_core::prelude::*;
-use watermill_streams::source::{Intake, Source, from_broker, from_positions, from_values};
+use watermill_streams::source::{Intake, from_broker, from_positions, from_values, then_close};
 use watermill_streams::{Background, State, Status, Stream, StreamsError};
 
 const AT_ONCE: Duration = Duration::from_millis(1);
@@ -184,7 +184,7 @@ fn values_of_a_channel_are_appended_as_they_come() {
         let (send, receive) = mpsc::unbounded_channel();
         let attached = {
             let _within = runtime.as_ref().map(|runtime| runtime.enter());
-            numbers.attach("channel", from_values(Channel(receive)).then_close()).unwrap()
+            numbers.attach("channel", then_close(from_values(Channel(receive)))).unwrap()
         };
         send.send(Number { value: 1 }).unwrap();
         until("the first value is there", || numbers.len().unwrap() == 1);
@@ -203,7 +203,7 @@ fn a_source_of_values_that_never_come_ends_when_it_is_asked_to() {
     let kept = Kept::in_memory();
     let numbers = kept.numbers("numbers", []);
     let (send, receive) = mpsc::unbounded_channel();
-    let attached = numbers.attach("silent", from_values(Channel(receive)).then_close()).unwrap();
+    let attached = numbers.attach("silent", then_close(from_values(Channel(receive)))).unwrap();
     attached.stop();
     assert_eq!(attached.wait().unwrap().state, State::Ended);
     // It had not come to its end.

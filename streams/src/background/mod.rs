@@ -110,6 +110,9 @@ struct Progress {
     last_failure: Option<SystemTime>,
     /// Why it failed for good, until somebody asks.
     error: Option<BoxError>,
+    /// To be called when it is over.
+    #[cfg(feature = "app")]
+    on_over: Option<Box<dyn FnOnce(State) + Send>>,
 }
 
 impl Told {
@@ -120,8 +123,14 @@ impl Told {
     fn set(&self, state: State) {
         let mut progress = self.progress();
         (progress.state, progress.since) = (state, SystemTime::now());
+        #[cfg(feature = "app")]
+        let on_over = if is_over(state) { progress.on_over.take() } else { None };
         drop(progress);
         self.changed.notify_all();
+        #[cfg(feature = "app")]
+        if let Some(on_over) = on_over {
+            on_over(state);
+        }
     }
 
     /// Runs a mill to its end.
@@ -151,6 +160,8 @@ impl Background {
             last_error: None,
             last_failure: None,
             error: None,
+            #[cfg(feature = "app")]
+            on_over: None,
         };
         let told = Arc::new(Told {
             name: name.to_owned(),
@@ -165,6 +176,19 @@ impl Background {
         let started = thread.spawn(move || supervise(&own, backoff, &mut work));
         started.map_err(|cause| StreamsError::storage("a thread in the background", "start", cause))?;
         Ok(Self { told })
+    }
+
+    /// Calls this once when it is over, or now if it is.
+    #[cfg(feature = "app")]
+    pub(crate) fn on_over(&self, call: impl FnOnce(State) + Send + 'static) {
+        let mut progress = self.told.progress();
+        let state = progress.state;
+        if is_over(state) {
+            drop(progress);
+            call(state);
+        } else {
+            progress.on_over = Some(Box::new(call));
+        }
     }
 
     /// Its name.
@@ -252,8 +276,8 @@ impl Background {
     /// # Ok::<(), StreamsError>(())
     /// ```
     pub fn wait(&self) -> Result<BackgroundStatus, StreamsError> {
-        let over = |progress: &mut Progress| !matches!(progress.state, State::Ended | State::Failed);
-        let progress = self.told.changed.wait_while(self.told.progress(), over);
+        let going = |progress: &mut Progress| !is_over(progress.state);
+        let progress = self.told.changed.wait_while(self.told.progress(), going);
         let mut progress = progress.unwrap_or_else(PoisonError::into_inner);
         if let State::Failed = progress.state {
             let told = progress.last_error.clone().unwrap_or_default();
@@ -272,7 +296,7 @@ impl std::fmt::Debug for Background {
 }
 
 /// The error and all that is behind it, on one line.
-pub(crate) fn whole(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -284,6 +308,10 @@ pub(crate) fn whole(error: &(dyn std::error::Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+fn is_over(state: State) -> bool {
+    matches!(state, State::Ended | State::Failed)
 }
 
 /// The thread.

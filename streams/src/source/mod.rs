@@ -65,25 +65,6 @@ pub trait Source<T>: Send + 'static {
     /// # Errors
     /// Whatever keeps it from going on. It is called again after a pause.
     fn stream(&mut self, intake: &mut Intake<T>) -> Result<(), BoxError>;
-
-    /// The stream is closed when this source has come to its end.
-    ///
-    /// ```
-    /// # use watermill_core::record::Json;
-    /// # use watermill_streams::source::{Intake, Source};
-    /// # use watermill_streams::{Status, Streams, StreamsError};
-    /// let numbers = Streams::open("memory:")?.get("numbers")?;
-    /// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
-    /// numbers.attach("one", one.then_close())?.wait()?;
-    /// assert_eq!(numbers.info()?.status, Status::Closed);
-    /// # Ok::<(), StreamsError>(())
-    /// ```
-    fn then_close(self) -> ThenClose<Self>
-    where
-        Self: Sized,
-    {
-        ThenClose(self)
-    }
 }
 
 impl<T, E, F> Source<T> for F
@@ -96,14 +77,30 @@ where
     }
 }
 
-/// A source with whose end the stream is closed, from [`Source::then_close`].
+/// A source that closes the stream when it has come to its end.
 ///
 /// ```
 /// use watermill_core::record::Json;
-/// use watermill_streams::source::{FromValues, Source, ThenClose};
+/// use watermill_streams::source::{Intake, then_close};
+/// use watermill_streams::{Status, Streams};
 ///
-/// fn closing<S: Source<Json>>(source: S) -> ThenClose<S> {
-///     source.then_close()
+/// let numbers = Streams::open("memory:")?.get("numbers")?;
+/// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
+/// numbers.attach("one", then_close(one))?.wait()?;
+/// assert_eq!(numbers.info()?.status, Status::Closed);
+/// # Ok::<(), watermill_streams::StreamsError>(())
+/// ```
+pub fn then_close<S>(source: S) -> ThenClose<S> {
+    ThenClose(source)
+}
+
+/// A source with whose end the stream is closed, from [`then_close`].
+///
+/// ```
+/// use watermill_streams::source::{ThenClose, then_close};
+///
+/// fn closing<S>(source: S) -> ThenClose<S> {
+///     then_close(source)
 /// }
 /// ```
 #[derive(Debug, Clone, Copy)]
