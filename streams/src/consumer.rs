@@ -17,7 +17,7 @@ use crate::streams::{Inner, Streams};
 use crate::{name, reader};
 
 /// For so long a consumer has its messages, when nothing is heard of it.
-const LEASE: Duration = Duration::from_secs(30);
+const LEASE: Duration = Duration::from_secs(10);
 
 /// Streams that a mill reads and writes: the broker of [`Mill::run`](watermill_core::Mill::run). A [`Stream`] alone is one, too.
 ///
@@ -350,7 +350,7 @@ impl Consumer {
         self
     }
 
-    /// How long messages stay this consumer's after it was last heard of, half a minute at first. It is heard of three times in that time, whatever its function does; so this is how
+    /// How long messages stay this consumer's after it was last heard of, ten seconds at first. It is heard of three times in that time, whatever its function does; so this is how
     /// long others wait when it has crashed. By the clock of the streams.
     ///
     /// ```

@@ -13,6 +13,9 @@ use watermill_core::prelude::*;
 use watermill_core::{EndReason, MillHandle};
 use watermill_streams::{MessageState, Stream, Streams};
 
+/// What the times in these tests are told by.
+const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+
 /// A mill whose first call tells that it has begun, and waits until it may go on.
 fn stuck() -> (Mill<Number>, Receiver<u64>, Sender<()>) {
     let (begun, told) = channel();
@@ -38,7 +41,7 @@ fn beside(kept: &Kept, at: SystemTime) -> (Streams, ManualClock) {
 fn consume(streams: &Streams, whole: bool) -> MillHandle {
     let (numbers, results) =
         (streams.stream::<Number>("numbers").unwrap(), streams.stream::<Number>("results").unwrap());
-    let consumer = numbers.consumer().write(&results);
+    let consumer = numbers.consumer().lease(HALF_A_MINUTE).write(&results);
     let mill = Mill::new(|number: &Number| *number).commit_after_calls(1);
     mill.start(if whole { consumer.whole() } else { consumer }).unwrap()
 }
@@ -50,7 +53,7 @@ fn what_a_silent_consumer_had_goes_to_another_one_and_it_commits_nothing_any_mor
         let numbers = kept.numbers("numbers", 0..10);
         let results: Stream<Number> = kept.streams.stream("results").unwrap();
         let (mill, told, go) = stuck();
-        let consumer = numbers.consumer().write(&results);
+        let consumer = numbers.consumer().lease(HALF_A_MINUTE).write(&results);
         // Its clock stands still, so that it does not renew anything.
         let silent = mill.start(if whole { consumer.whole() } else { consumer }).unwrap();
         assert_eq!(told.recv().unwrap(), 0);
@@ -75,7 +78,7 @@ fn a_lease_that_has_not_expired_is_waited_for() {
         let numbers = kept.numbers("numbers", 0..10);
         let results: Stream<Number> = kept.streams.stream("results").unwrap();
         let (mill, told, go) = stuck();
-        let consumer = numbers.consumer().write(&results);
+        let consumer = numbers.consumer().lease(HALF_A_MINUTE).write(&results);
         let slow = mill.start(if whole { consumer.whole() } else { consumer }).unwrap();
         told.recv().unwrap();
         numbers.close().unwrap();
@@ -96,7 +99,7 @@ fn leases_are_renewed_however_long_a_call_takes() {
         let numbers = kept.numbers("numbers", 0..10);
         let results: Stream<Number> = kept.streams.stream("results").unwrap();
         let (mill, told, go) = stuck();
-        let consumer = numbers.consumer().write(&results);
+        let consumer = numbers.consumer().lease(HALF_A_MINUTE).write(&results);
         let slow = mill.start(if whole { consumer.whole() } else { consumer }).unwrap();
         told.recv().unwrap();
         numbers.close().unwrap();
@@ -132,6 +135,7 @@ fn a_clock_that_is_set_back_does_not_strand_what_a_crashed_consumer_had() {
                 .stream::<Number>("numbers")
                 .unwrap()
                 .consumer()
+                .lease(HALF_A_MINUTE)
                 .write(&ahead.stream::<Number>("lost").unwrap()),
         )
         .unwrap();
@@ -152,13 +156,13 @@ fn a_consumer_commits_nothing_while_another_one_has_what_it_had() {
         let numbers = kept.numbers("numbers", 0..10);
         let results: Stream<Number> = kept.streams.stream("results").unwrap();
         let (mill, told, go) = stuck();
-        let consumer = numbers.consumer().write(&results);
+        let consumer = numbers.consumer().lease(HALF_A_MINUTE).write(&results);
         let silent = mill.start(if whole { consumer.whole() } else { consumer }).unwrap();
         told.recv().unwrap();
         numbers.close().unwrap();
         let (late, _) = beside(&kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_031));
         let (mill, also_told, also_go) = stuck();
-        let there = late.stream::<Number>("numbers").unwrap().consumer();
+        let there = late.stream::<Number>("numbers").unwrap().consumer().lease(HALF_A_MINUTE);
         let there = there.write(&late.stream::<Number>("results").unwrap());
         let other = mill.start(if whole { there.whole() } else { there }).unwrap();
         assert_eq!(also_told.recv().unwrap(), 0);
@@ -179,11 +183,11 @@ fn what_comes_back_is_consumed_by_those_who_are_further_on() {
     let numbers = kept.numbers("numbers", 0..16);
     let results: Stream<Number> = kept.streams.stream("results").unwrap();
     let (mill, told, go) = stuck();
-    let silent = mill.start(numbers.consumer().write(&results)).unwrap();
+    let silent = mill.start(numbers.consumer().lease(HALF_A_MINUTE).write(&results)).unwrap();
     told.recv().unwrap();
     // Another one goes on behind, and commits as late as it can.
     let (late, clock) = beside(&kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_020));
-    let there = late.stream::<Number>("numbers").unwrap().consumer();
+    let there = late.stream::<Number>("numbers").unwrap().consumer().lease(HALF_A_MINUTE);
     let there = there.write(&late.stream::<Number>("results").unwrap());
     let (seen, sees) = channel();
     let running = Mill::new(move |number: &Number| {
@@ -211,7 +215,7 @@ fn a_stream_that_is_cleared_takes_the_messages_from_those_who_have_them() {
         let numbers = kept.numbers("numbers", 0..10);
         let results: Stream<Number> = kept.streams.stream("results").unwrap();
         let (mill, told, go) = stuck();
-        let running = mill.start(numbers.consumer().write(&results)).unwrap();
+        let running = mill.start(numbers.consumer().lease(HALF_A_MINUTE).write(&results)).unwrap();
         told.recv().unwrap();
         numbers.clear().unwrap();
         kept.numbers("numbers", 10..13);
