@@ -7,6 +7,7 @@ use bson::{Bson, DateTime, Document, Timestamp, doc};
 use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, ReadConcernLevel, WriteConcern};
 use mongodb::{Client, Collection, Database};
 use tokio::runtime::{Handle, Runtime};
+use tokio::task::{JoinError, JoinHandle};
 use watermill_core::error::BrokerError;
 
 use crate::failure::{driver_failure, failure};
@@ -80,8 +81,16 @@ impl Driver {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, BrokerError> {
+        joined(self.start(work)?.await)
+    }
+
+    /// The same, without waiting for it.
+    pub(crate) fn start<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<JoinHandle<T>, BrokerError> {
         let handle = self.handle().ok_or_else(|| failure("use", "the driver", "its threads have ended"))?;
-        joined(handle.spawn(work).await)
+        Ok(handle.spawn(work))
     }
 
     pub(crate) fn db(&self) -> Database {
@@ -119,7 +128,7 @@ pub(crate) fn durable() -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build()
 }
 
-fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, BrokerError> {
+pub(crate) fn joined<T>(result: Result<T, JoinError>) -> Result<T, BrokerError> {
     result.map_err(|cause| failure("use", "the driver", cause))
 }
 
