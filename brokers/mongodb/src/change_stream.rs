@@ -63,7 +63,8 @@ impl Watched {
     /// What to do where the server's log does not reach back so far, or where it has no such place.
     pub(crate) fn lost(&self, error: &mongodb::error::Error) -> Option<BrokerError> {
         let what = match code(error)? {
-            286 | 280 => "the server's log does not reach back to where the last run stopped",
+            // The last one is what the log itself says when what a stream stands at is removed from it.
+            286 | 280 | 136 => "the server's log does not reach back to where the last run stopped",
             260 | 40647 | 50811 | 50795 => {
                 "the server does not know the place where the last run stopped: it is another server, or its data was restored"
             }

@@ -1,4 +1,7 @@
 //! The commit of a lane: results, EndOfStream marks and positions in one step.
+//!
+//! The walk does not wait for it. What it writes meanwhile belongs to the next commit, which begins when this one is durable; so one at most is under way, and if it fails the
+//! run goes no further.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,10 +10,11 @@ use bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::ClientSession;
 use mongodb::error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::{ReadConcern, TransactionOptions};
+use tokio::task::JoinHandle;
 use watermill_core::broker::{BoxFuture, Checkpoint, Committer};
 use watermill_core::error::BrokerError;
 
-use crate::driver::{Driver, durable};
+use crate::driver::{Driver, durable, joined};
 use crate::failure::{Told, failure, may_pass};
 use crate::fault::fault_point;
 use crate::leases::Held;
@@ -34,10 +38,21 @@ pub(crate) enum Delivery {
 pub(crate) struct MongoCommitter {
     /// `None` while it commits.
     pub(crate) work: Option<Box<Work>>,
+    /// The commit that is not durable yet.
+    pub(crate) under_way: Option<UnderWay>,
     pub(crate) outbox: Arc<Mutex<Outbox>>,
     pub(crate) most_uncommitted: usize,
     /// Its lease, where it has one.
     pub(crate) held: Option<Arc<Held>>,
+}
+
+/// A commit that the driver's threads are at.
+pub(crate) struct UnderWay {
+    task: JoinHandle<(Box<Work>, Result<(), BrokerError>)>,
+    /// How many results each output has had with it.
+    counts: Vec<u64>,
+    /// It is the lane's last one.
+    finished: bool,
 }
 
 /// What a commit needs.
@@ -373,31 +388,25 @@ fn mark(identity: &Identity) -> (Document, Document) {
 impl Committer for MongoCommitter {
     fn commit<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
+            self.settle_last().await?;
             let gone =
                 || failure("commit", "the results of a lane", "an earlier commit was given up in the middle");
             let mut work = self.work.take().ok_or_else(gone)?;
             let (writes, counts) = self.take();
-            let (driver, checkpoint) = (work.driver.clone(), checkpoint.clone());
-            let finished = checkpoint.finished;
-            let (work, result) = driver
-                .run(async move {
-                    let result = work.commit(writes, &counts, &checkpoint).await;
-                    (work, result)
-                })
-                .await?;
-            if let (Err(_), Some(held)) = (&result, &self.held) {
-                held.look(work.positions.as_ref().map(|(_, claimed)| claimed.epoch)).await;
-            }
-            if result.is_ok() {
-                let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-                outbox.outputs.iter_mut().for_each(|pending| pending.committed = pending.written);
-                if let Some(held) = self.held.as_ref().filter(|_| finished) {
-                    held.done();
-                }
-            }
-            self.work = Some(work);
-            result
+            let (driver, checkpoint, finished) =
+                (work.driver.clone(), checkpoint.clone(), checkpoint.finished);
+            let written = counts.clone();
+            let task = driver.start(async move {
+                let result = work.commit(writes, &written, &checkpoint).await;
+                (work, result)
+            })?;
+            self.under_way = Some(UnderWay { task, counts, finished });
+            if finished { self.settle_last().await } else { Ok(()) }
         })
+    }
+
+    fn settle(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(self.settle_last())
     }
 
     fn interval(&self) -> Option<Duration> {
@@ -409,18 +418,43 @@ impl Committer for MongoCommitter {
     }
 
     fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let held = self.held.take();
         Box::pin(async move {
-            if let Some(held) = held {
+            let settled = self.settle_last().await;
+            self.outbox.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            if let Some(held) = self.held.take() {
                 held.release().await;
             }
-            Ok(())
+            settled
         })
     }
 }
 
 impl MongoCommitter {
+    /// Waits until the last commit is durable.
+    async fn settle_last(&mut self) -> Result<(), BrokerError> {
+        let Some(under_way) = &mut self.under_way else { return Ok(()) };
+        // Given up here, it can still be waited for.
+        let ended = (&mut under_way.task).await;
+        let Some(UnderWay { counts, finished, .. }) = self.under_way.take() else { return Ok(()) };
+        let (work, result) = joined(ended)?;
+        let epoch = work.positions.as_ref().map(|(_, claimed)| claimed.epoch);
+        self.work = Some(work);
+        match (&result, &self.held) {
+            (Err(_), Some(held)) => held.look(epoch).await,
+            (Ok(()), held) => {
+                let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+                for (pending, count) in outbox.outputs.iter_mut().zip(counts) {
+                    pending.committed = count;
+                }
+                if let Some(held) = held.as_ref().filter(|_| finished) {
+                    held.done();
+                }
+            }
+            (Err(_), None) => {}
+        }
+        result
+    }
+
     /// What waits, by collection, and how many results each output has had with it.
     fn take(&self) -> (Vec<(String, Vec<Write>)>, Vec<u64>) {
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Bson, DateTime, Document, Timestamp, doc};
-use mongodb::options::{
-    Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadConcernLevel, WriteConcern,
-};
+use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, ReadConcernLevel, WriteConcern};
 use mongodb::{Client, Collection, Database};
 use tokio::runtime::{Handle, Runtime};
+use tokio::task::{JoinError, JoinHandle};
 use watermill_core::error::BrokerError;
 
 use crate::failure::{driver_failure, failure};
 use crate::options::Options;
+use crate::uri;
 
 /// The driver of a run. Its clones share the client.
 #[derive(Clone)]
@@ -54,17 +54,18 @@ impl Driver {
             .map_err(|cause| failure("start", "the threads of the driver", cause))?;
         let handle = runtime.handle().clone();
         let threads = Arc::new(Threads(Some(runtime)));
+        let reached = || format!("database `{}`", options.database);
         let (uri, database) = (options.uri.clone(), options.database.clone());
+        let parsed = handle.spawn(async move { uri::parse(&uri).await });
+        let mut settings = joined(parsed.await)?.map_err(|cause| failure("reach", reached(), cause))?;
         let connected = handle.spawn(async move {
-            let mut settings = ClientOptions::parse(&uri).await?;
             settings.app_name.get_or_insert_with(|| "watermill".to_owned());
             let client = Client::with_options(settings)?;
             let hello = client.database(&database).run_command(doc! { "hello": 1 }).await?;
             Ok::<_, mongodb::error::Error>((client, hello))
         });
-        let (client, hello) = joined(connected.await)?.map_err(|cause| {
-            driver_failure("reach", format_args!("database `{}`", options.database), cause)
-        })?;
+        let (client, hello) =
+            joined(connected.await)?.map_err(|cause| driver_failure("reach", reached(), cause))?;
         let in_set = hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
         let facts = Facts { transactions: in_set && hello.contains_key("logicalSessionTimeoutMinutes") };
         let (database, retry_for) = (options.database.clone(), options.retry_for);
@@ -80,8 +81,16 @@ impl Driver {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, BrokerError> {
+        joined(self.start(work)?.await)
+    }
+
+    /// The same, without waiting for it.
+    pub(crate) fn start<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<JoinHandle<T>, BrokerError> {
         let handle = self.handle().ok_or_else(|| failure("use", "the driver", "its threads have ended"))?;
-        joined(handle.spawn(work).await)
+        Ok(handle.spawn(work))
     }
 
     pub(crate) fn db(&self) -> Database {
@@ -119,7 +128,7 @@ pub(crate) fn durable() -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build()
 }
 
-fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, BrokerError> {
+pub(crate) fn joined<T>(result: Result<T, JoinError>) -> Result<T, BrokerError> {
     result.map_err(|cause| failure("use", "the driver", cause))
 }
 

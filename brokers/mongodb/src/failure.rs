@@ -29,10 +29,10 @@ pub(crate) fn driver_failure(action: &str, location: impl fmt::Display, cause: E
 #[error("{0}")]
 pub(crate) struct Told(pub(crate) String);
 
-/// An error of the driver in as many words as it needs; its own text has all of the server's answer in it.
+/// An error of the driver in as many words as it needs. It is no source of this one: its own text says the same once more, and has all of the server's answer in it, as bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.kind)]
-struct Driver(#[source] Error);
+struct Driver(Error);
 
 /// The code of an error that the server has answered with.
 pub(crate) fn code(error: &Error) -> Option<i32> {
@@ -67,10 +67,19 @@ pub(crate) fn may_pass(error: &Error) -> bool {
     }
 }
 
-fn hint(error: &Error) -> &'static str {
+/// The same of an error of ours.
+pub(crate) fn passes(error: &BrokerError) -> bool {
+    error.cause.downcast_ref::<Driver>().is_some_and(|Driver(error)| may_pass(error))
+}
+
+pub(crate) fn hint(error: &Error) -> &'static str {
     match &*error.kind {
+        // What the last attempts have come to stands in the message alone.
+        ErrorKind::ServerSelection { message, .. } if message.contains("certificate") => {
+            " (its certificate is not trusted: name the file with the certificate of the authority that has signed it by `tlsCAFile` in the URI, and the server as the certificate does)"
+        }
         ErrorKind::ServerSelection { .. } => {
-            " (check that the server is up and can be reached, and that the URI names it rightly)"
+            " (check that the server is up and can be reached, that the URI names it rightly, and that it has `tls=true` where the server wants TLS, and only there)"
         }
         ErrorKind::Authentication { .. } => " (check user, password and `authSource` in the URI)",
         ErrorKind::InvalidTlsConfig { .. } => " (check the certificates that the URI names)",
@@ -78,7 +87,9 @@ fn hint(error: &Error) -> &'static str {
             " (addresses `mongodb+srv://` need the feature `mongodb-srv`, and a name that resolves)"
         }
         _ => match code(error) {
-            Some(13) => " (ask for the right to do so)",
+            Some(13) => {
+                " (give user and password in the URI, and the user the role `readWrite` on the database)"
+            }
             Some(18) => " (check user, password and `authSource` in the URI)",
             Some(50) => " (it took longer than the server allows)",
             Some(11000) => {

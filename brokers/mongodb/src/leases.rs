@@ -17,7 +17,7 @@ use watermill_core::broker::Ownership;
 use watermill_core::error::BrokerError;
 
 use crate::driver::{Driver, durable};
-use crate::failure::{code, driver_failure, failure, may_pass};
+use crate::failure::{code, driver_failure, failure, passes};
 use crate::positions::{Identity, number};
 
 /// Where they are.
@@ -313,11 +313,7 @@ async fn keep(shared: Arc<Shared>) {
             Ok(()) => failing = None,
             Err(error) => {
                 let since = *failing.get_or_insert_with(Instant::now);
-                let passes = std::error::Error::source(&error)
-                    .and_then(std::error::Error::source)
-                    .and_then(|cause| cause.downcast_ref::<mongodb::error::Error>())
-                    .is_some_and(may_pass);
-                if !passes || since.elapsed() > shared.driver.retry_for {
+                if !passes(&error) || since.elapsed() > shared.driver.retry_for {
                     shared.table().failed = Some(error);
                     shared.changed.notify_waiters();
                     return;

@@ -6,7 +6,7 @@
 //! - `fields.rs`, `order.rs`, `index.rs`: what is asked of the server, and in what order.
 //! - `reader.rs` (collections) and `changes.rs` (what is there and then what changes; `change_stream.rs`, `at.rs`, `compare.rs`) → `documents.rs` → `source.rs`: from documents to records; `place.rs` finds them again.
 //! - `sink.rs` → `outbox.rs` → `committer.rs`: from results to documents, together with `positions.rs`; `result_ids.rs` where there are no transactions.
-//! - `failure.rs`, `patience.rs`: what the driver tells, and how long that is borne. `fault.rs`: where tests kill.
+//! - `uri.rs`, `failure.rs`, `patience.rs`: what the driver is told and tells, and how long that is borne. `fault.rs`: where tests kill.
 
 mod at;
 mod broker;
@@ -36,6 +36,7 @@ mod result_ids;
 mod session;
 mod sink;
 mod source;
+mod uri;
 
 pub use broker::MongoBroker;
 #[cfg(feature = "fault-points")]

@@ -248,7 +248,8 @@ impl MongoSession {
             session,
         };
         let most_uncommitted = self.options.most_uncommitted;
-        let committer = MongoCommitter { work: Some(Box::new(work)), outbox, most_uncommitted, held };
+        let committer =
+            MongoCommitter { work: Some(Box::new(work)), under_way: None, outbox, most_uncommitted, held };
         Ok(LaneOutputs { sinks, committer: Box::new(committer), resume })
     }
 

@@ -50,8 +50,10 @@ pub enum Kind {
     Read,
     /// A collection that grows, by its change stream.
     Watch,
-    /// A collection as it is, in four lanes.
+    /// A collection as it is, in four lanes by a hash.
     Lanes,
+    /// The same, by ranges.
+    Ranges,
 }
 
 /// How it runs.
@@ -79,6 +81,7 @@ impl Settings {
             Kind::Read => "read",
             Kind::Watch => "watch",
             Kind::Lanes => "lanes",
+            Kind::Ranges => "ranges",
         };
         let micros = |time: Duration| time.as_micros().to_string();
         vec![
@@ -103,6 +106,7 @@ impl Settings {
             "read" => Kind::Read,
             "watch" => Kind::Watch,
             "lanes" => Kind::Lanes,
+            "ranges" => Kind::Ranges,
             other => panic!("{other} is no kind"),
         };
         let mut micros = || Duration::from_micros(next().parse().expect("a number"));
@@ -130,15 +134,20 @@ pub fn run(settings: &Settings) -> Result<RunReport, RunError> {
             let watch = || WatchCollection::new("here").inserts_only();
             broker.watch::<Here>(watch()).watch::<Next>(watch())
         }
-        Kind::Read | Kind::Lanes => broker.read::<Here>("here").read::<Next>("here"),
+        Kind::Read | Kind::Lanes | Kind::Ranges => broker.read::<Here>("here").read::<Next>("here"),
     };
-    let broker = match settings.kind {
-        Kind::Lanes => broker
+    let lanes = match settings.kind {
+        Kind::Read | Kind::Watch => None,
+        Kind::Lanes => Some(Lanes::by_hash("robot", 4)),
+        Kind::Ranges => Some(Lanes::by_range("robot", [2_i64, 4, 6])),
+    };
+    let broker = match lanes {
+        Some(lanes) => broker
             .application("moved")
-            .lanes(Lanes::by_hash("robot", 4))
+            .lanes(lanes)
             .most_lanes(settings.most)
             .lease(Duration::from_millis(1500)),
-        _ => broker,
+        None => broker,
     };
     Mill::new(moved).join(join).commit_every(settings.every).stop_on_signals().run_blocking(broker)
 }

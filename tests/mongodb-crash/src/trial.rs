@@ -8,11 +8,9 @@ use mongodb::{Client, Database};
 use tokio::runtime::Runtime;
 use watermill_servers::Mongo;
 
-use crate::mills::{Kind, LATER, Moved, Settings};
+use crate::data;
+use crate::mills::{Kind, Moved, Settings};
 use watermill_crash::process::Process;
-
-/// So many robots there are.
-pub const ROBOTS: i64 = 8;
 
 /// A database, and the program that works on it.
 pub struct Trial {
@@ -22,11 +20,6 @@ pub struct Trial {
     runtime: Runtime,
     client: Client,
     times: std::sync::atomic::AtomicI64,
-}
-
-/// Where a robot was at a time.
-fn x(robot: i64, time: i64) -> i64 {
-    (time * time + robot * 31) % 1009
 }
 
 impl Trial {
@@ -69,11 +62,7 @@ impl Trial {
     /// When the server does not take them.
     pub fn fill(&self, times: i64) {
         let first = self.times.fetch_add(times, std::sync::atomic::Ordering::Relaxed);
-        let documents: Vec<Document> = (first..first + times)
-            .flat_map(|time| {
-                (0..ROBOTS).map(move |robot| doc! { "robot": robot, "time": time, "x": x(robot, time) })
-            })
-            .collect();
+        let documents = data::records(first..first + times);
         self.runtime.block_on(async { self.db().collection("here").insert_many(documents).await }).unwrap();
     }
 
@@ -110,8 +99,7 @@ impl Trial {
     /// How many results there will be.
     #[must_use]
     pub fn count(&self) -> u64 {
-        let times = self.times.load(std::sync::atomic::Ordering::Relaxed);
-        u64::try_from((times - LATER).max(0) * ROBOTS).unwrap()
+        data::count(self.times.load(std::sync::atomic::Ordering::Relaxed))
     }
 
     /// The program, to be started.
@@ -146,23 +134,7 @@ impl Trial {
                 }
             }
         });
-        let times = self.times.load(std::sync::atomic::Ordering::Relaxed);
-        let mut wanted: Vec<Moved> = (0..times - LATER)
-            .flat_map(|time| {
-                (0..ROBOTS).map(move |robot| Moved {
-                    robot,
-                    time,
-                    by: x(robot, time + LATER) - x(robot, time),
-                })
-            })
-            .collect();
-        found.sort();
-        wanted.sort();
-        let mut lost = wanted.clone();
-        lost.retain(|moved| found.binary_search(moved).is_err());
-        assert!(lost.is_empty(), "{what}: {} are lost, the first is {:?}", lost.len(), lost[0]);
-        assert_eq!(found.len(), wanted.len(), "{what}: some come twice");
-        assert_eq!(found, wanted, "{what}");
+        data::assert_results(found, self.times.load(std::sync::atomic::Ordering::Relaxed), what);
         assert_eq!(marks, 1, "{what}");
     }
 }

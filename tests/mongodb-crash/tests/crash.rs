@@ -135,13 +135,24 @@ fn killed_at_every_step_of_a_commit() {
 }
 
 #[test]
-fn two_programs_take_lanes_from_each_other() {
+fn two_programs_take_lanes_by_a_hash_from_each_other() {
+    lanes_change_hands(Kind::Lanes, "lanes by a hash");
+}
+
+#[test]
+fn two_programs_take_lanes_by_ranges_from_each_other() {
+    lanes_change_hands(Kind::Ranges, "lanes by ranges");
+}
+
+/// Two programs walk four lanes; one of them is killed or paused for longer than its leases last, again and again.
+fn lanes_change_hands(kind: Kind, name: &str) {
     let first = Seed::of_environment();
     let mut seed = Seed::new(first);
-    let trial = Trial::new(Mongo::shared().unwrap(), PROGRAM, Kind::Lanes);
-    let what = format!("lanes, seed {first}");
+    let trial = Trial::new(Mongo::shared().unwrap(), PROGRAM, kind);
+    let what = format!("{name}, seed {first}");
     let began = Instant::now();
-    trial.fill(1500);
+    // By ranges each lane reads its own documents only, and is done the sooner.
+    trial.fill(if kind == Kind::Ranges { 3000 } else { 1500 });
     let mut settings = trial.settings.clone();
     settings.call = Duration::from_millis(4);
     let (mut kills, mut stops) = (0, 0);

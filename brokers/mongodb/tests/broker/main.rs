@@ -11,6 +11,7 @@ mod errors;
 mod lanes;
 mod oracle;
 mod resume;
+mod security;
 mod types;
 mod watching;
 mod writing;

@@ -13,6 +13,7 @@ use watermill_core::{EndReason, RunError, RunReport};
 use watermill_derive::StreamRecord;
 use watermill_mongodb::{MongoBroker, ReadCollection, WatchCollection};
 
+use crate::common::answering::Answering;
 use crate::common::{Database, Here, here, standalone, told, until};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, StreamRecord)]
@@ -314,4 +315,53 @@ fn a_stream_that_is_quiet_can_end_by_itself() {
     let broker = database.broker().watch::<Item>("items").write::<Seen>("seen");
     let report = Mill::new(see).eos_after::<Item>(Duration::from_secs(4)).run_blocking(broker).unwrap();
     assert_eq!(report.calls, 5, "{report}");
+}
+
+/// As `mongod` says that its log does not reach back: at the start, while changes are read, and as versions before 4.4 said it.
+#[test]
+fn a_log_that_does_not_reach_back_is_told_with_the_choices_in_whatever_words() {
+    let resume = "Executor error during getMore :: caused by :: Resume of change stream was not possible, as the resume point may no longer be in the oplog. ";
+    let capped = "Executor error during getMore :: caused by :: CollectionScan died due to position in capped collection being deleted. Last seen record id: RecordId(7264905836921159681)";
+    let error = |code: i32, name: &str, message: &str, label: Option<&str>| {
+        let mut answer = doc! { "ok": 0.0, "errmsg": message, "code": code, "codeName": name };
+        if let Some(label) = label {
+            answer.insert("errorLabels", [label]);
+        }
+        answer
+    };
+    let answers = [
+        ("aggregate", error(286, "ChangeStreamHistoryLost", resume, Some("NonResumableChangeStreamError"))),
+        ("getMore", error(286, "ChangeStreamHistoryLost", resume, None)),
+        ("getMore", error(280, "ChangeStreamFatalError", resume, Some("NonResumableChangeStreamError"))),
+        ("getMore", error(136, "CappedPositionLost", capped, None)),
+    ];
+    let database = Database::fresh();
+    database.insert("items", items(0..5));
+    for (asked, answer) in answers {
+        let between = Answering::before(&database.uri);
+        let counted = Arc::new(AtomicU64::new(0));
+        let (times, code) = (Arc::clone(&counted), answer.get_i32("code").unwrap());
+        between.answer(move |name, command| {
+            let opens =
+                name == "aggregate" && command.as_bytes().windows(13).any(|part| part == b"$changeStream");
+            let is_asked = if asked == "aggregate" { opens } else { name == asked };
+            is_asked.then(|| {
+                times.fetch_add(1, Ordering::Relaxed);
+                answer.clone()
+            })
+        });
+        let broker = MongoBroker::new(between.uri(), &database.name)
+            .watch::<Item>(WatchCollection::new("items").changes_only())
+            .write::<Seen>("seen")
+            .application(format!("{asked} {code}"));
+        let began = std::time::Instant::now();
+        let text = told(&Mill::new(see).run_blocking(broker).unwrap_err());
+        for part in
+            ["collection `items`", &code.to_string(), "start_over", "changes_only", "replSetResizeOplog"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{asked} {code}");
+        assert_eq!(counted.load(Ordering::Relaxed), 1, "{asked} {code}: it is no loop");
+    }
 }

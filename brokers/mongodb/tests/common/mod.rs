@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod answering;
+
 use std::sync::OnceLock;
 
 use bson::{Bson, Document, doc};

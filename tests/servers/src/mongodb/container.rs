@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::await_ready;
+use super::{Asked, await_ready};
 use crate::error::ServerError;
 use crate::kafka::unique;
 use crate::place;
@@ -39,6 +39,6 @@ pub(super) fn start() -> Result<(Supervised, String), ServerError> {
     };
     let address = format!("127.0.0.1:{port}");
     let mut container = Supervised::start(&launch)?;
-    await_ready(&mut container, &address, true, START)?;
+    await_ready(&mut container, &address, Asked::Hello { replica_set: true }, START)?;
     Ok((container, address))
 }

@@ -6,11 +6,13 @@
 mod container;
 mod hello;
 mod installed;
+mod security;
 
 use std::env;
 use std::ffi::OsString;
 use std::mem;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use crate::kafka::engine_answers;
 use crate::place;
 use crate::ports;
 use crate::supervise::{Launch, Supervised};
+use security::Certificates;
 
 /// How long a server may take until it answers. It takes a second on a machine that has nothing else to do.
 const START: Duration = Duration::from_secs(90);
@@ -37,6 +40,7 @@ pub const ADDRESS: &str = "WATERMILL_TEST_MONGODB";
 #[derive(Debug, Clone, Default)]
 pub struct MongoOptions {
     standalone: bool,
+    secured: bool,
 }
 
 impl MongoOptions {
@@ -50,6 +54,14 @@ impl MongoOptions {
     #[must_use]
     pub fn standalone(mut self) -> Self {
         self.standalone = true;
+        self
+    }
+
+    /// With TLS alone, and for users alone. There is none at first: whoever comes from this machine may make the first one, in the database `admin`, as with `mongod`.
+    /// [`Mongo::authority`] has the certificate that clients need.
+    #[must_use]
+    pub fn secured(mut self) -> Self {
+        self.secured = true;
         self
     }
 }
@@ -68,9 +80,19 @@ pub struct Mongo {
 #[derive(Debug)]
 struct Own {
     address: String,
-    replica_set: bool,
+    asked: Asked,
+    certificates: Option<Certificates>,
     launch: Launch,
     process: Mutex<Supervised>,
+}
+
+/// How a server is asked whether it is there.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    /// By `hello`, to which it must answer so.
+    Hello { replica_set: bool },
+    /// By a connection: more would need TLS.
+    Connection,
 }
 
 impl Mongo {
@@ -147,6 +169,12 @@ impl Mongo {
         if options.standalone {
             command.push("--standalone".into());
         }
+        let certificates =
+            if options.secured { Some(Certificates::make(&directory.join("certificates"))?) } else { None };
+        if let Some(certificates) = &certificates {
+            command.push("--auth".into());
+            command.extend(certificates.arguments());
+        }
         let launch = Launch {
             name: format!("the server for MongoDB's protocol at {address}"),
             command,
@@ -154,11 +182,14 @@ impl Mongo {
             remove: Some(directory),
             after: None,
         };
-        let replica_set = !options.standalone;
+        let asked = match options.secured {
+            true => Asked::Connection,
+            false => Asked::Hello { replica_set: !options.standalone },
+        };
         let mut process = Supervised::start(&launch)?;
-        await_ready(&mut process, &address, replica_set, START)?;
+        await_ready(&mut process, &address, asked, START)?;
         let uri = uri_of(&address);
-        let own = Own { address, replica_set, launch, process: Mutex::new(process) };
+        let own = Own { address, asked, certificates, launch, process: Mutex::new(process) };
         Ok(Self { uri, own: Some(own), _shared: None })
     }
 
@@ -178,6 +209,18 @@ impl Mongo {
         self.own.as_ref().ok_or_else(|| ServerError::Unfit {
             what: "this server is not the test's own".to_owned(),
             remedy: "start one by `Mongo::start`",
+        })
+    }
+
+    /// The certificate of the authority that has signed the server's, in the format PEM. The server's is for `127.0.0.1` and `localhost`.
+    ///
+    /// # Errors
+    /// When the server was not started by [`MongoOptions::secured`].
+    pub fn authority(&self) -> Result<&Path, ServerError> {
+        let certificates = self.own()?.certificates.as_ref();
+        certificates.map(Certificates::authority).ok_or_else(|| ServerError::Unfit {
+            what: "this server has no certificates".to_owned(),
+            remedy: "start one with `MongoOptions::secured`",
         })
     }
 
@@ -238,7 +281,7 @@ impl Mongo {
             // The new one before the old one is let go: there is no moment in which nobody would remove the data.
             let new = Supervised::start(&own.launch)?;
             mem::replace(&mut *process, new).release();
-            match await_ready(&mut process, &own.address, own.replica_set, START) {
+            match await_ready(&mut process, &own.address, own.asked, START) {
                 Err(ServerError::Ended { log, .. }) if log.contains(TAKEN) && attempts < 5 => {
                     thread::sleep(Duration::from_millis(500));
                 }
@@ -293,14 +336,20 @@ fn check_given(uri: &str) -> Result<(), ServerError> {
 fn await_ready(
     process: &mut Supervised,
     address: &str,
-    replica_set: bool,
+    asked: Asked,
     limit: Duration,
 ) -> Result<(), ServerError> {
     const DOING: &str = "starting";
     let since = Instant::now();
     loop {
-        let ready = hello::ask(address, Duration::from_secs(2))
-            .is_ok_and(|hello| hello.writable && hello.replica_set == replica_set);
+        let patience = Duration::from_secs(2);
+        let ready = match asked {
+            Asked::Hello { replica_set } => hello::ask(address, patience)
+                .is_ok_and(|hello| hello.writable && hello.replica_set == replica_set),
+            Asked::Connection => address
+                .parse::<SocketAddr>()
+                .is_ok_and(|address| TcpStream::connect_timeout(&address, patience).is_ok()),
+        };
         if process.is_gone() {
             return Err(process.ended(DOING));
         }
