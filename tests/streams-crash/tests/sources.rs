@@ -37,7 +37,7 @@ fn trial(kind: &str, from: &str, feed: impl Fn(&[Item]) + Sync) {
         let first = u32::try_from(turn).unwrap() * SLICE;
         let slice: Vec<Item> =
             (first..first + SLICE).map(|number| Item { producer: 0, start: 0, number }).collect();
-        let parts = || slice.chunks(SLICE as usize / 4).for_each(|part| feed(part));
+        let parts = || slice.chunks(SLICE as usize / 4).for_each(&feed);
         if turn == KILLS {
             parts();
             break;
