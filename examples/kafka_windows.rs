@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for consumer in [consume()?, consume()?] {
         println!("{}\n", consumer.wait_blocking()?);
     }
-    println!("the source has appended {} messages", source.wait()?.results);
+    println!("the source has appended {} messages", source.wait_blocking()?.results);
     let metres: f64 =
         stretches.buffer()?.iter().flat_map(|message| message.get::<Stretch>()).map(|one| one.metres).sum();
     println!("{} stretches, {metres:.1} m", stretches.len()?);

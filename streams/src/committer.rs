@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) outputs: Vec<(usize, Option<Target>)>,
     /// The positions of the lane; `None` where they are in other hands, or not needed.
     pub(crate) checkpoint: Option<CheckpointRow>,
+    /// How messages call what keeps its positions.
+    pub(crate) name: String,
     /// How many lanes there are.
     pub(crate) lanes: u32,
     /// The stream of the masters and its subscription, where windows are remembered.
@@ -86,29 +88,37 @@ fn location(job: &Job) -> String {
     format!("a lane of `{}`", job.function)
 }
 
-/// Takes the results out; functions are given theirs.
+/// Takes the results out; functions are given theirs. They may take their time: nothing is locked meanwhile, so that leases are renewed.
 fn take(outbox: &Outbox) -> Result<Vec<Option<Texts>>, StreamsError> {
+    let mut functions = Vec::new();
     let mut all = Vec::new();
     for waiting in &mut *outbox.lock() {
         all.push(match waiting {
             Waiting::Texts(texts) => Some(texts.take()),
             Waiting::Function(function) => {
-                let told =
-                    |cause| StreamsError::storage("the function that takes results", "take them", cause);
-                function.deliver().map_err(told)?;
+                functions.push(Arc::clone(function));
                 None
             }
         });
+    }
+    for function in functions {
+        let told = |cause| StreamsError::storage("the function that takes results", "take them", cause);
+        function.deliver().map_err(told)?;
     }
     Ok(all)
 }
 
 fn commit(plan: &Plan, hold: &Hold, outbox: &Outbox, checkpoint: &Checkpoint) -> Result<(), StreamsError> {
-    let mut held = hold.held();
-    if held.closed && !hold.who.is_empty() {
-        return Err(StreamsError::Lost { stream: plan.job.streams.first().cloned().unwrap_or_default() });
+    let lost = || StreamsError::Lost { stream: plan.job.streams.first().cloned().unwrap_or_default() };
+    let is_closed = |held: &Held| held.closed && !hold.who.is_empty();
+    if is_closed(&hold.held()) {
+        return Err(lost());
     }
     let texts = take(outbox)?;
+    let mut held = hold.held();
+    if is_closed(&held) {
+        return Err(lost());
+    }
     let now = hold.inner.now();
     let windows = windows(plan, hold);
     let committed = writing(&*hold.inner.store, true, |rows| {
@@ -216,7 +226,12 @@ fn consumed(
     if let Some(own) = &plan.checkpoint {
         let found = rows.checkpoint(&own.name, own.lane)?;
         if found.is_none_or(|found| found.epoch != own.epoch) {
-            return Err(StreamsError::Lost { stream: plan.job.streams.first().cloned().unwrap_or_default() });
+            // Who holds a lease has lost that, too.
+            return Err(if hold.who.is_empty() {
+                StreamsError::Displaced { name: plan.name.clone() }
+            } else {
+                StreamsError::Lost { stream: plan.job.streams.first().cloned().unwrap_or_default() }
+            });
         }
         let mut state = State {
             mill: plan.job.mill.clone(),

@@ -143,15 +143,14 @@ pub enum StreamsError {
         #[source]
         cause: Arc<dyn Error + Send + Sync>,
     },
-    /// Another process has attached a source of the same name to the same stream; what this one had read since its last append is read by that one.
+    /// Another one has taken its place over: a source that was attached once more under the same name, or a mill that was started once more with the same positions. What this one had
+    /// read since its last commit is read there.
     #[error(
-        "source `{source_name}` of stream `{stream}` was attached elsewhere, and goes on there; attach it once, or give each a name of its own"
+        "`{name}` was started once more under the same name, and goes on there; run it once, or give each a name of its own"
     )]
     Displaced {
-        /// Which source.
-        source_name: String,
-        /// Of which stream.
-        stream: String,
+        /// What it is.
+        name: String,
     },
     /// The consumer cannot do that.
     #[error("{what}; {fix}")]

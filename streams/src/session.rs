@@ -217,6 +217,7 @@ impl StreamSession {
             inputs: inputs.map(|(subscription, input)| (*subscription, input.stream)).collect(),
             outputs,
             checkpoint,
+            name: self.job.function.clone(),
             lanes: lane.count,
             history: self.history(),
             leave_open: self.leave_open,

@@ -22,14 +22,14 @@ const MANY: usize = 100_000;
 pub(crate) enum Waiting {
     /// To be appended to a stream.
     Texts(Texts),
-    /// To be given to a function.
-    Function(Box<dyn Deliver>),
+    /// To be given to functions.
+    Function(Arc<dyn Deliver>),
 }
 
 /// Gives what waits to a function.
-pub(crate) trait Deliver: Send {
-    fn deliver(&mut self) -> Result<(), BoxError>;
-    fn clear(&mut self);
+pub(crate) trait Deliver: Send + Sync {
+    fn deliver(&self) -> Result<(), BoxError>;
+    fn clear(&self);
 }
 
 /// What waits, an entry for each stream and each set of functions that results go to.
@@ -122,7 +122,7 @@ impl<R: StreamRecord> AnyPlaces for Places<R> {
         let functions = (!self.functions.is_empty()).then(|| {
             let waiting = Arc::new(Mutex::new(Vec::new()));
             let output = FunctionOutput { waiting: Arc::clone(&waiting), functions: self.functions.clone() };
-            outbox.push(Waiting::Function(Box::new(output)));
+            outbox.push(Waiting::Function(Arc::new(output)));
             waiting
         });
         drop(outbox);
@@ -221,16 +221,15 @@ struct FunctionOutput<R> {
 }
 
 impl<R: StreamRecord> Deliver for FunctionOutput<R> {
-    fn deliver(&mut self) -> Result<(), BoxError> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waiting.is_empty() {
-            self.functions.iter().try_for_each(|function| caught(&**function, &waiting))?;
-            waiting.clear();
+    fn deliver(&self) -> Result<(), BoxError> {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        if waiting.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.functions.iter().try_for_each(|function| caught(&**function, &waiting))
     }
 
-    fn clear(&mut self) {
+    fn clear(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
@@ -241,7 +240,14 @@ pub(crate) fn caught<R>(
     results: &[R],
 ) -> Result<(), BoxError> {
     let call = std::panic::AssertUnwindSafe(|| function(results));
-    std::panic::catch_unwind(call).unwrap_or_else(|_| {
-        Err(StreamsError::misuse("the function that takes results has panicked", "mend it").into())
+    std::panic::catch_unwind(call).unwrap_or_else(|panic| {
+        let what = format!("the function that takes results has panicked: {}", panicked(&*panic));
+        Err(StreamsError::misuse(what, "mend it").into())
     })
+}
+
+/// What somebody has panicked with.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a text")
 }

@@ -80,7 +80,7 @@ fn sources_mills_and_sinks_run_together_and_end_together() {
         assert!(numbers["subscriptions"][0]["lag"].as_u64().is_some());
         assert_eq!(get(address, "/nothing").0, 404);
         app.stop();
-        let status = app.wait().unwrap();
+        let status = app.wait_blocking().unwrap();
         assert!(status.stopping && status.parts.iter().all(|part| part.state == State::Ended));
         // It does not answer any more.
         assert!(TcpStream::connect(address).is_err());
@@ -138,7 +138,7 @@ fn a_part_that_fails_is_told_of_and_started_again_while_the_others_go_on() {
     until("it goes on", || app.status().unwrap().parts[1].calls > 3);
     assert_eq!(get(address, "/healthz").0, 200);
     app.stop();
-    app.wait().unwrap();
+    app.wait_blocking().unwrap();
 }
 
 #[test]
@@ -151,14 +151,14 @@ fn a_part_that_fails_for_good_ends_the_app() {
         "closed",
         |intake: &mut Intake<Number>| intake.append(&Number { value: 1 }),
     );
-    let error = app.start().unwrap().wait().unwrap_err();
+    let error = app.start().unwrap().wait_blocking().unwrap_err();
     assert_eq!(error.to_string(), "source `late` has failed");
     // A mill that cannot be built is the same the next time.
     let app = App::on(&kept.streams).mill("wrong", |streams| {
         let numbers: Stream<Number> = streams.stream("numbers")?;
         Ok(Mill::new(|_: &Json| ()).start(numbers)?)
     });
-    let error = app.start().unwrap().wait().unwrap_err();
+    let error = app.start().unwrap().wait_blocking().unwrap_err();
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("cannot be built"), "{error:?}");
 }
 
@@ -182,7 +182,7 @@ fn what_was_counted_is_counted_on_when_the_app_is_started_again() {
         let app = App::on(&kept.streams).source::<Number>("count", "numbers", counting).start().unwrap();
         until("it appends", || app.status().unwrap().parts[0].appended > 5);
         app.stop();
-        app.wait().unwrap();
+        app.wait_blocking().unwrap();
     }
     let all = values(&kept.numbers("numbers", []));
     assert!(all.len() > 15);

@@ -53,17 +53,17 @@ fn a_source_that_fails_goes_on_behind_what_it_has_appended() {
     each(|kept| {
         let numbers = kept.numbers("numbers", []);
         let attached = numbers.attach_with("failing", failing(20), Backoff::fixed(AT_ONCE)).unwrap();
-        let status = attached.wait().unwrap();
+        let status = attached.wait_blocking().unwrap();
         assert_eq!((status.state, status.appended, status.restarts), (State::Ended, 20, 3));
         assert_eq!(status.last_error.as_deref(), Some("as a test"));
         assert_eq!(values(&numbers), (0..20).collect::<Vec<_>>());
         // Once more, by whoever comes then.
-        numbers.attach("failing", failing(22)).unwrap().wait().unwrap();
+        numbers.attach("failing", failing(22)).unwrap().wait_blocking().unwrap();
         assert_eq!(values(&numbers), (0..22).collect::<Vec<_>>());
         // Another name is another place, and so is another stream.
-        numbers.attach("another", failing(2)).unwrap().wait().unwrap();
+        numbers.attach("another", failing(2)).unwrap().wait_blocking().unwrap();
         let others = kept.numbers("others", []);
-        others.attach("failing", failing(2)).unwrap().wait().unwrap();
+        others.attach("failing", failing(2)).unwrap().wait_blocking().unwrap();
         assert_eq!((numbers.len().unwrap(), values(&others)), (24, vec![0, 1]));
     });
 }
@@ -71,10 +71,10 @@ fn a_source_that_fails_goes_on_behind_what_it_has_appended() {
 #[test]
 fn a_stream_that_was_dropped_is_filled_anew() {
     each(|kept| {
-        kept.numbers("numbers", []).attach("counter", failing(3)).unwrap().wait().unwrap();
+        kept.numbers("numbers", []).attach("counter", failing(3)).unwrap().wait_blocking().unwrap();
         kept.streams.drop_stream("numbers").unwrap();
         let numbers = kept.numbers("numbers", []);
-        numbers.attach("counter", failing(3)).unwrap().wait().unwrap();
+        numbers.attach("counter", failing(3)).unwrap().wait_blocking().unwrap();
         assert_eq!(values(&numbers), [0, 1, 2]);
     });
 }
@@ -89,7 +89,8 @@ fn a_source_that_panics_is_started_again() {
         assert!(calls == 2, "as a test");
         intake.append(&Number { value: 1 })
     };
-    let status = numbers.attach_with("panics", panics, Backoff::fixed(AT_ONCE)).unwrap().wait().unwrap();
+    let status =
+        numbers.attach_with("panics", panics, Backoff::fixed(AT_ONCE)).unwrap().wait_blocking().unwrap();
     assert!(status.restarts == 1 && status.last_error.unwrap().contains("panicked"));
     assert_eq!(values(&numbers), [1]);
 }
@@ -111,7 +112,7 @@ fn pauses_double_while_a_source_comes_no_further() {
     attached.stop();
     // It waits for its next attempt, and ends at once.
     let since = Instant::now();
-    assert_eq!(attached.wait().unwrap().state, State::Ended);
+    assert_eq!(attached.wait_blocking().unwrap().state, State::Ended);
     assert!(since.elapsed() < Duration::from_secs(5));
     let times = times.lock().unwrap();
     assert!(times[3] - times[2] > Duration::from_millis(75), "{:?}", times[3] - times[2]);
@@ -123,7 +124,7 @@ fn what_cannot_be_mended_ends_a_source() {
         let numbers = kept.numbers("numbers", []);
         numbers.close().unwrap();
         let attached = numbers.attach("late", failing(3)).unwrap();
-        let error = attached.wait().unwrap_err();
+        let error = attached.wait_blocking().unwrap_err();
         assert!(matches!(&error, StreamsError::Background { name, .. } if name == "late"), "{error}");
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("closed and takes no more messages"), "{cause}");
@@ -167,12 +168,12 @@ fn of_two_sources_of_one_name_the_later_one_goes_on() {
     go_second.send(()).unwrap();
     until("the second one appends", || numbers.len().unwrap() == 2);
     go_first.send(()).unwrap();
-    let error = first.wait().unwrap_err();
+    let error = first.wait_blocking().unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("attached elsewhere"), "{cause}");
     go_second.send(()).unwrap();
     drop(go_second);
-    second.wait().unwrap();
+    second.wait_blocking().unwrap();
     assert_eq!(values(&numbers), [0, 1, 2]);
 }
 
@@ -192,7 +193,7 @@ fn values_of_a_channel_are_appended_as_they_come() {
             send.send(Number { value }).unwrap();
         }
         drop(send);
-        assert_eq!(attached.wait().unwrap().appended, 2499);
+        assert_eq!(attached.wait_blocking().unwrap().appended, 2499);
         assert_eq!(values(&numbers), (1..2500).collect::<Vec<_>>());
         assert_eq!(numbers.info().unwrap().status, Status::Closed);
     }
@@ -205,7 +206,7 @@ fn a_source_of_values_that_never_come_ends_when_it_is_asked_to() {
     let (send, receive) = mpsc::unbounded_channel();
     let attached = numbers.attach("silent", then_close(from_values(Channel(receive)))).unwrap();
     attached.stop();
-    assert_eq!(attached.wait().unwrap().state, State::Ended);
+    assert_eq!(attached.wait_blocking().unwrap().state, State::Ended);
     // It had not come to its end.
     assert_eq!(numbers.info().unwrap().status, Status::Open);
     drop(send);
@@ -255,7 +256,8 @@ fn values_with_places_are_appended_once_whatever_fails() {
             broken: false,
             failed: Arc::clone(&failed),
         });
-        let status = numbers.attach_with("flaky", source, Backoff::fixed(AT_ONCE)).unwrap().wait().unwrap();
+        let status =
+            numbers.attach_with("flaky", source, Backoff::fixed(AT_ONCE)).unwrap().wait_blocking().unwrap();
         assert_eq!((status.restarts, status.appended), (4, 30));
         assert_eq!(values(&numbers), (0..30).collect::<Vec<_>>());
     });
@@ -268,7 +270,7 @@ fn what_a_broker_reads_is_appended_and_the_stream_stays_open() {
         let all = (0..5000).map(|value| Number { value }).collect();
         let attached =
             numbers.attach("memory", from_broker(MemoryBroker::new().read::<Number>(all))).unwrap();
-        let status = attached.wait().unwrap();
+        let status = attached.wait_blocking().unwrap();
         assert_eq!((status.records, status.results, status.state), (5000, 5000, State::Ended));
         assert_eq!(numbers.len().unwrap(), 5001);
         assert_eq!(numbers.info().unwrap().status, Status::Open);
@@ -280,7 +282,7 @@ fn a_broker_that_does_not_read_the_type_of_the_stream_is_refused_for_good() {
     let kept = Kept::in_memory();
     let numbers = kept.numbers("numbers", []);
     let broker = MemoryBroker::new().read::<Json>(Vec::new());
-    let error = numbers.attach("wrong", from_broker(broker)).unwrap().wait().unwrap_err();
+    let error = numbers.attach("wrong", from_broker(broker)).unwrap().wait_blocking().unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("cannot be built") && cause.contains("Number"), "{cause}");
 }
@@ -304,7 +306,7 @@ fn a_stream_is_forwarded_to_several_places_whoever_else_consumes_it() {
         numbers.close().unwrap();
         consumer.wait_blocking().unwrap();
         for sink in sinks {
-            sink.wait().unwrap();
+            sink.wait_blocking().unwrap();
         }
         for place in places {
             let values: Vec<u64> = place.take().iter().map(|number| number.value).collect();

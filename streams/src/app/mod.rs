@@ -9,18 +9,19 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use watermill_core::broker::Broker;
 use watermill_core::error::BoxError;
 use watermill_core::record::StreamRecord;
 use watermill_core::{Backoff, MillHandle};
 
-use crate::background::{Background, BackgroundStatus, Kind, PAUSES, State, failure_of};
+use crate::background::{Background, BackgroundStatus, Kind, PAUSES, State};
 use crate::error::StreamsError;
 use crate::info::StreamInfo;
 use crate::name;
 use crate::source::Source;
 use crate::streams::Streams;
-use serve::Server;
+use serve::{Listening, Server};
 
 /// Starts a part of an app.
 type Start = Box<dyn FnOnce(&Streams, Backoff) -> Result<Background, StreamsError> + Send>;
@@ -44,7 +45,7 @@ type Start = Box<dyn FnOnce(&Streams, Backoff) -> Result<Background, StreamsErro
 ///         Ok(Mill::new(sum).window(Window::count(2)).start(numbers.consumer().write(&sums))?)
 ///     })
 ///     .sink::<Json>("keep", "sums", MemoryBroker::new().write(&kept));
-/// let status = app.start()?.wait()?;
+/// let status = app.start()?.wait_blocking()?;
 /// assert_eq!(status.parts.iter().map(|part| part.results).collect::<Vec<_>>(), [4, 2, 2]);
 /// assert_eq!(kept.take(), [Json(3.into()), Json(7.into())]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -54,7 +55,7 @@ type Start = Box<dyn FnOnce(&Streams, Backoff) -> Result<Background, StreamsErro
 ///
 /// With [`serve`](Self::serve), `/status` tells as JSON what [`RunningApp::status`] does: each part with its state, what it has done and the last error, and each stream with what its
 /// subscriptions still have before them, which is how far they lag behind. `/healthz` answers 200 while every part runs, or has ended as it should, and else 503, with the names of those
-/// that do not. Whoever can reach the address can read them: there is no encryption and no password.
+/// that do not; it looks at the parts only, not at the store. Whoever can reach the address can read them: there is no encryption and no password.
 pub struct App {
     streams: Streams,
     parts: Vec<(String, Kind, Start)>,
@@ -101,7 +102,7 @@ impl App {
     /// # use watermill_streams::{App, StreamsError};
     /// # use watermill_streams::source::Intake;
     /// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
-    /// let status = App::new("memory:")?.source("one", "numbers", one).start()?.wait()?;
+    /// let status = App::new("memory:")?.source("one", "numbers", one).start()?.wait_blocking()?;
     /// assert_eq!(status.parts[0].appended, 1);
     /// # Ok::<(), StreamsError>(())
     /// ```
@@ -125,7 +126,7 @@ impl App {
     ///     let numbers = streams.get("numbers")?;
     ///     Ok(Mill::new(|number: &Json| println!("{number:?}")).start(numbers)?)
     /// });
-    /// assert_eq!(app.start()?.wait()?.parts[0].calls, 1);
+    /// assert_eq!(app.start()?.wait_blocking()?.parts[0].calls, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -136,10 +137,9 @@ impl App {
     ) -> Self {
         let own = name.to_owned();
         self.part(name, Kind::Mill, move |streams, backoff| {
-            name::check(&own, "mill")?;
             let streams = streams.clone();
             Background::start(&own, Kind::Mill, backoff, move |told| {
-                let run = start(&streams).map_err(failure_of)?;
+                let run = start(&streams)?;
                 told.run(run)
             })
         })
@@ -155,7 +155,7 @@ impl App {
     /// # streams.get("numbers")?.close()?;
     /// let kept = Collected::<Json>::new();
     /// let app = App::on(&streams).sink::<Json>("keep", "numbers", MemoryBroker::new().write(&kept));
-    /// app.start()?.wait()?;
+    /// app.start()?.wait_blocking()?;
     /// assert_eq!(kept.take().len(), 1);
     /// # Ok::<(), watermill_streams::StreamsError>(())
     /// ```
@@ -193,7 +193,7 @@ impl App {
     ///     if tries < 3 { Err("not yet") } else { Ok(()) }
     /// };
     /// let app = App::new("memory:")?.backoff(Backoff::fixed(Duration::from_millis(5)));
-    /// let status = app.source("third time", "numbers", third_time).start()?.wait()?;
+    /// let status = app.source("third time", "numbers", third_time).start()?.wait_blocking()?;
     /// assert_eq!(status.parts[0].restarts, 2);
     /// # Ok::<(), watermill_streams::StreamsError>(())
     /// ```
@@ -219,7 +219,7 @@ impl App {
     /// connection.read_to_string(&mut answer)?;
     /// assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with(r#"{"healthy":true,"failing":[]}"#));
     /// app.stop();
-    /// app.wait()?;
+    /// app.wait_blocking()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -228,10 +228,11 @@ impl App {
         self
     }
 
-    /// Starts everything, and waits until all parts have ended, one has failed for good, or SIGINT or SIGTERM asks for the end.
+    /// Starts everything, and waits, blocking this thread, until all parts have ended, one has failed for good, or SIGINT or SIGTERM asks for the end. A second signal gives up waiting
+    /// for what hangs. Not for use inside an async runtime.
     ///
     /// # Errors
-    /// As [`start`](Self::start) and [`RunningApp::wait`].
+    /// As [`start`](Self::start) and [`RunningApp::wait_blocking`].
     ///
     /// ```
     /// # use watermill_core::record::Json;
@@ -242,10 +243,10 @@ impl App {
     /// # Ok::<(), StreamsError>(())
     /// ```
     pub fn run(self) -> Result<AppStatus, StreamsError> {
+        let signals = Listening::start()?;
         let app = self.start()?;
-        let shared = Arc::clone(&app.shared);
-        serve::on_signal(move || shared.stop())?;
-        app.wait()
+        signals.obey(&app.shared);
+        app.wait_blocking()
     }
 
     /// Starts everything.
@@ -266,7 +267,8 @@ impl App {
         if parts.is_empty() {
             return Err(StreamsError::misuse("the app has no parts", "add a source, a mill or a sink"));
         }
-        for (at, (name, ..)) in parts.iter().enumerate() {
+        for (at, (name, kind, _)) in parts.iter().enumerate() {
+            name::check(name, kind.as_str())?;
             if parts[..at].iter().any(|(other, ..)| other == name) {
                 let fix = "give each a name of its own, under which it is found again";
                 return Err(StreamsError::misuse(format!("the app has two parts `{name}`"), fix));
@@ -278,9 +280,10 @@ impl App {
             started: SystemTime::now(),
             state: Mutex::default(),
             over: Condvar::new(),
+            changed: Notify::new(),
         });
         for (_, _, start) in parts {
-            let part = start(&streams, backoff).inspect_err(|_| shared.stop())?;
+            let part = start(&streams, backoff).inspect_err(|_| shared.end())?;
             shared.lock().parts.push(part.clone());
             let of_part = Arc::clone(&shared);
             part.on_over(move |state| of_part.part_over(state));
@@ -292,7 +295,7 @@ impl App {
         let server = match listener {
             Some((listener, address)) => {
                 let started = Server::start(listener, address, Arc::clone(&shared));
-                Some(started.inspect_err(|_| shared.stop())?)
+                Some(started.inspect_err(|_| shared.end())?)
             }
             None => None,
         };
@@ -322,6 +325,7 @@ struct Shared {
     state: Mutex<Parts>,
     /// A part has ended.
     over: Condvar,
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -331,11 +335,35 @@ struct Parts {
     /// One has failed for good.
     failed: bool,
     stopped: bool,
+    given_up: bool,
+}
+
+impl Parts {
+    fn are_going(&self) -> bool {
+        self.over < self.parts.len() && !self.given_up
+    }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Parts> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks all parts to end, and waits until they have.
+    fn end(&self) {
+        self.stop();
+        let parts = self.lock().parts.clone();
+        for part in parts {
+            // Why the app does not start counts, not how a part of it has ended.
+            let _ = part.wait_blocking();
+        }
+    }
+
+    /// Nobody waits for the parts any more.
+    fn give_up(&self) {
+        self.lock().given_up = true;
+        self.over.notify_all();
+        self.changed.notify_waiters();
     }
 
     fn stop(&self) {
@@ -355,9 +383,16 @@ impl Shared {
         let stop = parts.failed && !parts.stopped;
         drop(parts);
         self.over.notify_all();
+        self.changed.notify_waiters();
         if stop {
             self.stop();
         }
+    }
+
+    /// The parts alone.
+    fn parts(&self) -> Vec<BackgroundStatus> {
+        let parts = self.lock().parts.clone();
+        parts.iter().map(Background::status).collect()
     }
 
     fn status(&self) -> Result<AppStatus, StreamsError> {
@@ -387,7 +422,7 @@ impl Shared {
 /// let app = App::new("memory:")?.source("clock", "ticks", clock).start()?;
 /// assert_eq!(app.status()?.parts[0].state, State::Running);
 /// app.stop();
-/// assert_eq!(app.wait()?.parts[0].state, State::Ended);
+/// assert_eq!(app.wait_blocking()?.parts[0].state, State::Ended);
 /// # Ok::<(), StreamsError>(())
 /// ```
 #[must_use = "it runs on if it is dropped, and nobody learns how it ends"]
@@ -438,7 +473,7 @@ impl RunningApp {
     /// # let waits = |intake: &mut Intake<Json>| { let _ = intake.pause(Duration::MAX); Ok::<(), StreamsError>(()) };
     /// let app = App::new("memory:")?.source("waits", "numbers", waits).start()?;
     /// app.stop();
-    /// assert!(app.wait()?.stopping);
+    /// assert!(app.wait_blocking()?.stopping);
     /// # Ok::<(), StreamsError>(())
     /// ```
     pub fn stop(&self) {
@@ -453,18 +488,56 @@ impl RunningApp {
     /// ```
     /// # use watermill_core::record::Json;
     /// # use watermill_streams::{App, Streams, StreamsError, source::Intake};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
+    /// let app = App::new("memory:")?.source("one", "numbers", one).start()?;
+    /// assert_eq!(app.wait().await?.parts[0].appended, 1);
+    /// # Ok::<(), StreamsError>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn wait(self) -> Result<AppStatus, StreamsError> {
+        loop {
+            let changed = self.shared.changed.notified();
+            if !self.shared.lock().are_going() {
+                break;
+            }
+            changed.await;
+        }
+        self.outcome()
+    }
+
+    /// Waits until all parts have ended, blocking this thread. Not for use inside an async runtime: what is polled in that runtime would stand still.
+    ///
+    /// # Errors
+    /// Why the first of them failed for good.
+    ///
+    /// ```
+    /// # use watermill_core::record::Json;
+    /// # use watermill_streams::{App, Streams, StreamsError, source::Intake};
     /// let streams = Streams::open("memory:")?;
     /// streams.get("numbers")?.close()?;
     /// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
-    /// let error = App::on(&streams).source("one", "numbers", one).start()?.wait().unwrap_err();
+    /// let error = App::on(&streams).source("one", "numbers", one).start()?.wait_blocking().unwrap_err();
     /// assert_eq!(error.to_string(), "source `one` has failed");
     /// # Ok::<(), StreamsError>(())
     /// ```
-    pub fn wait(self) -> Result<AppStatus, StreamsError> {
-        let going = |parts: &mut Parts| parts.over < parts.parts.len();
-        let parts = self.shared.over.wait_while(self.shared.lock(), going);
-        let parts = parts.unwrap_or_else(PoisonError::into_inner).parts.clone();
-        let ended: Result<Vec<_>, _> = parts.iter().map(Background::wait).collect();
+    pub fn wait_blocking(self) -> Result<AppStatus, StreamsError> {
+        drop(self.shared.over.wait_while(self.shared.lock(), |parts| parts.are_going()));
+        self.outcome()
+    }
+
+    fn outcome(self) -> Result<AppStatus, StreamsError> {
+        let (parts, given_up) = {
+            let state = self.shared.lock();
+            (state.parts.clone(), state.given_up)
+        };
+        if given_up {
+            return Err(StreamsError::misuse(
+                "the app was given up while its parts were ending",
+                "what was not committed is done again the next time",
+            ));
+        }
+        let ended: Result<Vec<_>, _> = parts.iter().map(Background::wait_blocking).collect();
         if let Some(server) = self.server {
             server.stop(Duration::from_secs(1));
         }
@@ -487,7 +560,7 @@ impl std::fmt::Debug for RunningApp {
 /// use watermill_streams::{App, StreamsError};
 ///
 /// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
-/// let status = App::new("memory:")?.source("one", "numbers", one).start()?.wait()?;
+/// let status = App::new("memory:")?.source("one", "numbers", one).start()?.wait_blocking()?;
 /// assert!(status.is_healthy() && !status.stopping);
 /// assert_eq!((status.streams[0].name.as_str(), status.streams[0].waiting), ("numbers", 1));
 /// # Ok::<(), StreamsError>(())
@@ -512,7 +585,7 @@ impl AppStatus {
     /// # use watermill_core::record::Json;
     /// # use watermill_streams::{App, StreamsError, source::Intake};
     /// # let nothing = |_: &mut Intake<Json>| Ok::<(), StreamsError>(());
-    /// assert!(App::new("memory:")?.source("nothing", "numbers", nothing).start()?.wait()?.is_healthy());
+    /// assert!(App::new("memory:")?.source("nothing", "numbers", nothing).start()?.wait_blocking()?.is_healthy());
     /// # Ok::<(), StreamsError>(())
     /// ```
     #[must_use]
@@ -522,6 +595,10 @@ impl AppStatus {
 
     /// The parts that have failed, for good or not.
     fn failing(&self) -> impl Iterator<Item = &BackgroundStatus> {
-        self.parts.iter().filter(|part| matches!(part.state, State::Restarting | State::Failed))
+        failing(&self.parts)
     }
+}
+
+fn failing(parts: &[BackgroundStatus]) -> impl Iterator<Item = &BackgroundStatus> {
+    parts.iter().filter(|part| matches!(part.state, State::Restarting | State::Failed))
 }

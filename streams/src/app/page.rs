@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::AppStatus;
+use super::{AppStatus, failing};
 use crate::background::BackgroundStatus;
 use crate::info::{Status, StreamInfo, SubscriptionInfo};
 use crate::streams::milliseconds;
@@ -20,8 +20,8 @@ pub(super) fn status(app: &AppStatus) -> Value {
     })
 }
 
-pub(super) fn health(app: &AppStatus) -> Value {
-    let failing: Vec<&str> = app.failing().map(|part| part.name.as_str()).collect();
+pub(super) fn health(parts: &[BackgroundStatus]) -> Value {
+    let failing: Vec<&str> = failing(parts).map(|part| part.name.as_str()).collect();
     json!({ "healthy": failing.is_empty(), "failing": failing })
 }
 

@@ -1,8 +1,11 @@
 //! The thread that answers for an app, and the one that listens to signals.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -13,7 +16,7 @@ use axum::{Json, Router};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-use super::{AppStatus, Shared, page};
+use super::{AppStatus, Shared, failing, page};
 use crate::error::StreamsError;
 
 /// Answers until it is told to stop.
@@ -33,7 +36,7 @@ impl Server {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(told)?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("watermill-app".to_owned());
-        let thread = thread.spawn(move || serve(&runtime, listener, shared, stopped)).map_err(told)?;
+        let thread = thread.spawn(move || serve(runtime, listener, shared, stopped)).map_err(told)?;
         tracing::info!(target: "watermill", %address, "the app answers");
         Ok(Self { address, stop, thread })
     }
@@ -52,12 +55,7 @@ impl Server {
     }
 }
 
-fn serve(
-    runtime: &Runtime,
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    stopped: oneshot::Receiver<Duration>,
-) {
+fn serve(runtime: Runtime, listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<Duration>) {
     let served = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let router =
@@ -81,6 +79,8 @@ fn serve(
         }
         Ok::<(), io::Error>(())
     });
+    // Who still looks at the store is not waited for.
+    runtime.shutdown_background();
     if let Err(error) = served {
         tracing::warn!(target: "watermill", %error, "the app does not answer any more");
     }
@@ -107,30 +107,69 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    match look(shared).await {
-        Ok(app) => {
-            let code = if app.is_healthy() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            (code, Json(page::health(&app))).into_response()
+    let parts = shared.parts();
+    let healthy = failing(&parts).next().is_none();
+    let code = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(page::health(&parts))).into_response()
+}
+
+/// SIGINT and SIGTERM (Ctrl-C, elsewhere), listened to from when this is made.
+pub(super) struct Listening {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Listening {
+    pub(super) fn start() -> Result<Self, StreamsError> {
+        let told = |cause: io::Error| StreamsError::storage("the app", "listen to signals", cause);
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(told)?;
+        let signals = {
+            let _within = runtime.enter();
+            Signals::listen().map_err(told)?
+        };
+        Ok(Self { runtime, signals })
+    }
+
+    /// The first signal ends the app, the second gives up waiting for that. Ends with the app.
+    pub(super) fn obey(self, shared: &Arc<Shared>) {
+        let Self { runtime, mut signals } = self;
+        let shared = Arc::clone(shared);
+        let obey = move || {
+            runtime.block_on(async {
+                for again in [false, true] {
+                    if over_before(&shared, &mut signals).await {
+                        return;
+                    }
+                    tracing::info!(target: "watermill", again, "a signal asks the app to end");
+                    if again { shared.give_up() } else { shared.stop() }
+                }
+            });
+        };
+        let thread = std::thread::Builder::new().name("watermill-signals".to_owned()).spawn(obey);
+        if let Err(error) = thread {
+            tracing::warn!(target: "watermill", %error, "signals cannot be listened to");
         }
-        Err(failed) => failed,
     }
 }
 
-/// Calls `end` when SIGINT or SIGTERM (Ctrl-C, elsewhere) asks the program to end, from now on.
-pub(super) fn on_signal(end: impl FnOnce() + Send + 'static) -> Result<(), StreamsError> {
-    let told = |cause: io::Error| StreamsError::storage("the app", "listen to signals", cause);
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(told)?;
-    let listening = {
-        let _within = runtime.enter();
-        Signals::listen().map_err(told)?
-    };
-    let wait = move || {
-        runtime.block_on(listening.next());
-        tracing::info!(target: "watermill", "a signal asks the app to end");
-        end();
-    };
-    std::thread::Builder::new().name("watermill-signals".to_owned()).spawn(wait).map_err(told)?;
-    Ok(())
+/// Whether all parts of the app have ended before the signal comes.
+async fn over_before(shared: &Shared, signals: &mut Signals) -> bool {
+    let mut signal = pin!(signals.next());
+    loop {
+        let mut changed = pin!(shared.changed.notified());
+        if !shared.lock().are_going() {
+            return true;
+        }
+        let came = poll_fn(|context| {
+            if signal.as_mut().poll(context).is_ready() {
+                return Poll::Ready(true);
+            }
+            changed.as_mut().poll(context).map(|()| false)
+        });
+        if came.await {
+            return false;
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -146,15 +185,13 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn next(mut self) {
-        let interrupt = self.interrupt.recv();
-        let mut terminate = std::pin::pin!(self.terminate.recv());
-        let mut interrupt = std::pin::pin!(interrupt);
-        std::future::poll_fn(|context| {
+    async fn next(&mut self) {
+        let (mut interrupt, mut terminate) = (pin!(self.interrupt.recv()), pin!(self.terminate.recv()));
+        poll_fn(|context| {
             if interrupt.as_mut().poll(context).is_ready() || terminate.as_mut().poll(context).is_ready() {
-                return std::task::Poll::Ready(());
+                return Poll::Ready(());
             }
-            std::task::Poll::Pending
+            Poll::Pending
         })
         .await;
     }
@@ -169,7 +206,7 @@ impl Signals {
         Ok(Self)
     }
 
-    async fn next(self) {
+    async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -10,10 +10,12 @@ use std::time::{Duration, SystemTime};
 
 pub use status::{BackgroundStatus, Kind, State};
 pub(crate) use stop::Stop;
+use tokio::sync::Notify;
 use watermill_core::error::BoxError;
 use watermill_core::{Backoff, MillHandle, RunError};
 
 use crate::error::StreamsError;
+use crate::sink::panicked;
 
 /// Pauses before something that has failed is started again, where nothing else was asked for.
 pub(crate) const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -24,47 +26,39 @@ pub(crate) enum Failure {
     Again(BoxError),
     /// That would not help.
     Final(BoxError),
+    /// It goes on elsewhere.
+    Displaced(BoxError),
 }
 
-impl From<RunError> for Failure {
-    fn from(error: RunError) -> Self {
-        match error {
+impl<E: Into<BoxError>> From<E> for Failure {
+    /// What is at the bottom of an error says whether starting again can help.
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
+        while let Some(one) = cause {
             // A mill that cannot be built is the same the next time.
-            error @ RunError::Build(_) => Self::Final(error.into()),
-            error => Self::Again(error.into()),
+            if let Some(RunError::Build(_)) = one.downcast_ref() {
+                return Self::Final(error);
+            }
+            match one.downcast_ref::<StreamsError>() {
+                Some(StreamsError::Displaced { .. }) => return Self::Displaced(error),
+                Some(
+                    StreamsError::Closed { .. }
+                    | StreamsError::Missing { .. }
+                    | StreamsError::Name { .. }
+                    | StreamsError::Misuse { .. },
+                ) => return Self::Final(error),
+                _ => cause = one.source(),
+            }
         }
-    }
-}
-
-impl From<StreamsError> for Failure {
-    fn from(error: StreamsError) -> Self {
-        match error {
-            // Another process has it now, or nobody may.
-            error @ (StreamsError::Displaced { .. }
-            | StreamsError::Closed { .. }
-            | StreamsError::Missing { .. }
-            | StreamsError::Name { .. }
-            | StreamsError::Misuse { .. }) => Self::Final(error.into()),
-            error => Self::Again(error.into()),
-        }
-    }
-}
-
-/// Finds out whether what is behind an error of a user's function says that starting again would not help.
-pub(crate) fn failure_of(error: BoxError) -> Failure {
-    match error.downcast::<StreamsError>() {
-        Ok(error) => Failure::from(*error),
-        Err(error) => match error.downcast::<RunError>() {
-            Ok(error) => Failure::from(*error),
-            Err(error) => Failure::Again(error),
-        },
+        Self::Again(error)
     }
 }
 
 /// Something that runs in the background: from [`Stream::attach`](crate::Stream::attach) and [`Stream::forward`](crate::Stream::forward).
 ///
-/// What fails is started again after a pause, which doubles each time it fails without having come any further. What cannot be mended so, such as a stream that was closed, ends it.
-/// Dropping the handle does not stop it.
+/// What fails is started again after a pause, which doubles each time it fails without having come any further. What cannot be mended so, such as a stream that was closed, ends it. One
+/// that goes on elsewhere, under the same name, ends as [`Displaced`](State::Displaced). Dropping the handle does not stop it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -84,7 +78,7 @@ pub(crate) fn failure_of(error: BoxError) -> Failure {
 ///     std::thread::yield_now();
 /// }
 /// attached.stop();
-/// assert_eq!(attached.wait()?.state, State::Ended);
+/// assert_eq!(attached.wait_blocking()?.state, State::Ended);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -100,6 +94,7 @@ pub(crate) struct Told {
     pub(crate) appended: AtomicU64,
     progress: Mutex<Progress>,
     changed: Condvar,
+    over: Notify,
 }
 
 struct Progress {
@@ -127,6 +122,7 @@ impl Told {
         let on_over = if is_over(state) { progress.on_over.take() } else { None };
         drop(progress);
         self.changed.notify_all();
+        self.over.notify_waiters();
         #[cfg(feature = "app")]
         if let Some(on_over) = on_over {
             on_over(state);
@@ -140,8 +136,7 @@ impl Told {
 
     /// How far it has come: a number that grows.
     fn done(&self) -> u64 {
-        let commits = self.stop.mill().map_or(0, |mill| mill.watch().commits);
-        self.appended.load(Ordering::Relaxed).saturating_add(commits)
+        self.appended.load(Ordering::Relaxed).saturating_add(self.stop.commits())
     }
 }
 
@@ -170,6 +165,7 @@ impl Background {
             appended: AtomicU64::new(0),
             progress: Mutex::new(progress),
             changed: Condvar::new(),
+            over: Notify::new(),
         });
         let own = Arc::clone(&told);
         let thread = std::thread::Builder::new().name(format!("watermill-{}", kind.as_str()));
@@ -253,7 +249,7 @@ impl Background {
     /// };
     /// let attached = Streams::open("memory:")?.get("numbers")?.attach("waits", waits)?;
     /// attached.stop();
-    /// attached.wait()?;
+    /// attached.wait_blocking()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop(&self) {
@@ -268,17 +264,45 @@ impl Background {
     /// ```
     /// # use watermill_core::record::Json;
     /// # use watermill_streams::{Streams, StreamsError, source::Intake};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let numbers = Streams::open("memory:")?.get("numbers")?;
+    /// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
+    /// assert_eq!(numbers.attach("one", one)?.wait().await?.appended, 1);
+    /// # Ok::<(), StreamsError>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn wait(&self) -> Result<BackgroundStatus, StreamsError> {
+        loop {
+            let over = self.told.over.notified();
+            if is_over(self.told.progress().state) {
+                return self.outcome(self.told.progress());
+            }
+            over.await;
+        }
+    }
+
+    /// Waits until it has ended, blocking this thread. Not for use inside an async runtime: what is polled in that runtime would stand still.
+    ///
+    /// # Errors
+    /// Why it failed for good.
+    ///
+    /// ```
+    /// # use watermill_core::record::Json;
+    /// # use watermill_streams::{Streams, StreamsError, source::Intake};
     /// let numbers = Streams::open("memory:")?.get("numbers")?;
     /// numbers.close()?;
     /// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
-    /// let error = numbers.attach("one", one)?.wait().unwrap_err();
+    /// let error = numbers.attach("one", one)?.wait_blocking().unwrap_err();
     /// assert!(error.to_string().contains("source `one`"));
     /// # Ok::<(), StreamsError>(())
     /// ```
-    pub fn wait(&self) -> Result<BackgroundStatus, StreamsError> {
+    pub fn wait_blocking(&self) -> Result<BackgroundStatus, StreamsError> {
         let going = |progress: &mut Progress| !is_over(progress.state);
         let progress = self.told.changed.wait_while(self.told.progress(), going);
-        let mut progress = progress.unwrap_or_else(PoisonError::into_inner);
+        self.outcome(progress.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn outcome(&self, mut progress: MutexGuard<'_, Progress>) -> Result<BackgroundStatus, StreamsError> {
         if let State::Failed = progress.state {
             let told = progress.last_error.clone().unwrap_or_default();
             let cause = progress.error.take().unwrap_or_else(|| told.into());
@@ -311,7 +335,7 @@ pub(crate) fn whole(error: &dyn std::error::Error) -> String {
 }
 
 fn is_over(state: State) -> bool {
-    matches!(state, State::Ended | State::Failed)
+    matches!(state, State::Ended | State::Failed | State::Displaced)
 }
 
 /// The thread.
@@ -320,37 +344,34 @@ fn supervise(told: &Arc<Told>, backoff: Backoff, work: &mut dyn FnMut(&Arc<Told>
     let mut before = told.done();
     loop {
         told.set(State::Running);
-        let result = catch_unwind(AssertUnwindSafe(|| work(told))).unwrap_or_else(|_| {
-            Err(Failure::Again(StreamsError::misuse("it has panicked", "mend it").into()))
+        let result = catch_unwind(AssertUnwindSafe(|| work(told))).unwrap_or_else(|panic| {
+            let what = format!("{} `{}` has panicked: {}", told.kind.as_str(), told.name, panicked(&*panic));
+            Err(Failure::Again(what.into()))
         });
-        let (error, last) = match result {
+        let (error, over) = match result {
             Ok(()) => return told.set(State::Ended),
-            Err(Failure::Again(error)) => (error, told.stop.is_asked()),
-            Err(Failure::Final(error)) => (error, true),
+            Err(Failure::Again(error)) => (error, told.stop.is_asked().then_some(State::Failed)),
+            Err(Failure::Final(error)) => (error, Some(State::Failed)),
+            Err(Failure::Displaced(error)) => (error, Some(State::Displaced)),
         };
         let now = SystemTime::now();
         let done = told.done();
         failed = if done == before { failed + 1 } else { 1 };
         before = done;
-        let mut progress = told.progress();
-        progress.last_error = Some(whole(&*error));
-        progress.last_failure = Some(now);
-        if last {
-            progress.error = Some(error);
-            drop(progress);
-            tracing::error!(target: "watermill", name = told.name, kind = told.kind.as_str(), error = told.progress().last_error, "it has failed for good");
-            return told.set(State::Failed);
+        let text = whole(&*error);
+        {
+            let mut progress = told.progress();
+            (progress.last_error, progress.last_failure) = (Some(text.clone()), Some(now));
+            progress.error = over.map(|_| error);
         }
-        drop(progress);
+        let (name, kind) = (told.name.as_str(), told.kind.as_str());
+        if let Some(state) = over {
+            tracing::error!(target: "watermill", name, kind, error = text, "it has failed, and is not started again");
+            return told.set(state);
+        }
         let pause = backoff.pause(failed, now);
-        tracing::warn!(
-            target: "watermill",
-            name = told.name,
-            kind = told.kind.as_str(),
-            error = &*error as &dyn std::error::Error,
-            seconds = pause.as_secs_f64(),
-            "it has failed and will be started again"
-        );
+        let seconds = pause.as_secs_f64();
+        tracing::warn!(target: "watermill", name, kind, error = text, seconds, "it has failed and will be started again");
         told.set(State::Restarting);
         if told.stop.within(pause) {
             return told.set(State::Ended);

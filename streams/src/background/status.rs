@@ -12,7 +12,7 @@ use std::time::SystemTime;
 /// let numbers = Streams::open("memory:")?.get("numbers")?;
 /// let three = |intake: &mut Intake<Json>| (0..3).try_for_each(|number| intake.append(&Json(number.into())));
 /// let attached = numbers.attach("three", three)?;
-/// let status = attached.wait()?;
+/// let status = attached.wait_blocking()?;
 /// assert_eq!((status.state, status.appended, status.restarts), (State::Ended, 3, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -101,6 +101,8 @@ pub enum State {
     Ended,
     /// It has failed for good.
     Failed,
+    /// It was started once more under the same name, perhaps by another process, and goes on there.
+    Displaced,
 }
 
 impl State {
@@ -116,6 +118,7 @@ impl State {
             Self::Restarting => "restarting",
             Self::Ended => "ended",
             Self::Failed => "failed",
+            Self::Displaced => "displaced",
         }
     }
 }

@@ -17,8 +17,10 @@ pub(crate) struct Stop {
 #[derive(Default)]
 struct Asked {
     stopped: bool,
-    /// The mill that runs just now.
+    /// The mill that runs just now, or that ran last.
     mill: Option<MillControl>,
+    /// How many commits the mills made that have ended.
+    commits: u64,
 }
 
 impl Stop {
@@ -73,9 +75,17 @@ impl Stop {
         if asked.stopped {
             run.stop();
         }
-        asked.mill = Some(run.control());
+        let control = run.control();
+        asked.mill = Some(control.clone());
         drop(asked);
-        run.wait_blocking()
+        let ended = run.wait_blocking();
+        self.lock().commits += control.watch().commits;
+        ended
+    }
+
+    /// How many commits the mills made that have ended: it only grows.
+    pub(crate) fn commits(&self) -> u64 {
+        self.lock().commits
     }
 
     /// The mill that runs, or that ran last.

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use tokio::runtime::Handle;
 
 use crate::background::Told;
 use crate::error::StreamsError;
 use crate::ledger;
+use crate::source::runtime::SourceRuntime;
 use crate::store::{CheckpointRow, Texts, reading, writing};
 use crate::stream::Stream;
 use crate::streams::encode;
@@ -32,53 +31,60 @@ use crate::streams::encode;
 ///     }
 ///     Ok::<(), StreamsError>(())
 /// };
-/// letters.attach("alphabet", alphabet)?.wait()?;
-/// letters.attach("alphabet", alphabet)?.wait()?;
+/// letters.attach("alphabet", alphabet)?.wait_blocking()?;
+/// letters.attach("alphabet", alphabet)?.wait_blocking()?;
 /// assert_eq!(letters.len()?, 5);
 /// # Ok::<(), StreamsError>(())
 /// ```
 pub struct Intake<T> {
     stream: Stream<T>,
     name: String,
-    key: String,
-    /// `None` until a position is asked for or kept.
-    row: Option<CheckpointRow>,
+    /// Under which name the place is kept, and in which epoch.
+    row: CheckpointRow,
     told: Arc<Told>,
-    runtime: Option<Handle>,
-}
-
-/// What is kept of a source.
-#[derive(Serialize, Deserialize)]
-struct Place {
-    /// The number of the stream: one that was dropped and made anew is filled anew.
-    stream: u64,
-    position: Value,
+    runtime: SourceRuntime,
 }
 
 impl<T> Intake<T> {
-    pub(crate) fn new(stream: &Stream<T>, name: &str, told: &Arc<Told>, runtime: Option<Handle>) -> Self {
-        let key = format!("source {name} of {}", stream.name());
-        Self {
-            stream: stream.clone(),
-            name: name.to_owned(),
-            key,
-            row: None,
-            told: Arc::clone(told),
-            runtime,
-        }
+    /// Begins, or begins again, where `epoch` is that of the attachment: a source that has failed must not throw out one that was attached after it.
+    pub(crate) fn begin(
+        stream: &Stream<T>,
+        name: &str,
+        told: &Arc<Told>,
+        runtime: SourceRuntime,
+        epoch: &mut Option<u64>,
+    ) -> Result<Self, StreamsError> {
+        // The number of a stream is never given again: one that was dropped and made anew is filled anew.
+        let key = format!("source of {}\u{1f}{name}", stream.number());
+        let row = match *epoch {
+            None => writing(&*stream.inner().store, true, |rows| {
+                let new = CheckpointRow { name: key.clone(), ..CheckpointRow::default() };
+                let mut row = rows.checkpoint(&key, 0)?.unwrap_or(new);
+                row.epoch += 1;
+                rows.put_checkpoint(&row)?;
+                Ok(row)
+            })?,
+            Some(epoch) => {
+                let found = reading(&*stream.inner().store, |rows| rows.checkpoint(&key, 0))?;
+                let displaced = || StreamsError::Displaced { name: format!("source {name}") };
+                found.filter(|row| row.epoch == epoch).ok_or_else(displaced)?
+            }
+        };
+        *epoch = Some(row.epoch);
+        Ok(Self { stream: stream.clone(), name: name.to_owned(), row, told: Arc::clone(told), runtime })
     }
 
-    /// Under which name the place is kept.
+    /// Under which name a mill that does its work keeps its positions.
     pub(super) fn key(&self) -> &str {
-        &self.key
+        &self.row.name
     }
 
     pub(super) fn told(&self) -> &Told {
         &self.told
     }
 
-    pub(super) fn runtime(&self) -> Option<&Handle> {
-        self.runtime.as_ref()
+    pub(super) fn runtime(&self) -> &SourceRuntime {
+        &self.runtime
     }
 
     /// The stream that is filled.
@@ -94,7 +100,7 @@ impl<T> Intake<T> {
     ///     }
     ///     Ok::<(), StreamsError>(())
     /// };
-    /// numbers.attach("three", until_there_are_three)?.wait()?;
+    /// numbers.attach("three", until_there_are_three)?.wait_blocking()?;
     /// assert_eq!(numbers.len()?, 3);
     /// # Ok::<(), StreamsError>(())
     /// ```
@@ -117,7 +123,7 @@ impl<T> Intake<T> {
     /// };
     /// let attached = Streams::open("memory:")?.get("numbers")?.attach("busy", busy)?;
     /// attached.stop();
-    /// attached.wait()?;
+    /// attached.wait_blocking()?;
     /// # Ok::<(), StreamsError>(())
     /// ```
     #[must_use]
@@ -140,7 +146,7 @@ impl<T> Intake<T> {
     /// };
     /// let attached = Streams::open("memory:")?.get("cuckoos")?.attach("hourly", hourly)?;
     /// attached.stop();
-    /// attached.wait()?;
+    /// attached.wait_blocking()?;
     /// # Ok::<(), StreamsError>(())
     /// ```
     #[must_use]
@@ -148,7 +154,7 @@ impl<T> Intake<T> {
         self.told.stop.within(time)
     }
 
-    /// Where the source stood when it last appended; `None` the first time. From here on a source of the same name that was attached before can append nothing any more with its place.
+    /// Where the source stood when it last appended; `None` the first time.
     ///
     /// # Errors
     /// When it is no `P`, or the store fails.
@@ -161,40 +167,18 @@ impl<T> Intake<T> {
     ///     assert_eq!(intake.position::<u64>()?, None);
     ///     Ok::<(), StreamsError>(())
     /// };
-    /// Streams::open("memory:")?.get("numbers")?.attach("source", first_time)?.wait()?;
+    /// Streams::open("memory:")?.get("numbers")?.attach("source", first_time)?.wait_blocking()?;
     /// # Ok::<(), StreamsError>(())
     /// ```
-    pub fn position<P: DeserializeOwned>(&mut self) -> Result<Option<P>, StreamsError> {
-        let row = self.claim()?;
-        if row.state.is_empty() {
+    pub fn position<P: DeserializeOwned>(&self) -> Result<Option<P>, StreamsError> {
+        if self.row.state.is_empty() {
             return Ok(None);
         }
-        let action = format!("read where source `{}` of stream `{}` stands", self.name, self.stream.name());
-        let told = |cause| StreamsError::storage(self.stream.inner().store.name(), &action, cause);
-        let place: Place = serde_json::from_str(&row.state).map_err(told)?;
-        if place.stream != self.stream.number() {
-            return Ok(None);
-        }
-        serde_json::from_value(place.position).map(Some).map_err(told)
-    }
-
-    /// Takes the place over from whoever had it before.
-    fn claim(&mut self) -> Result<CheckpointRow, StreamsError> {
-        if let Some(row) = &self.row {
-            // What this source has appended since stands in the store.
-            let found = reading(&*self.stream.inner().store, |rows| rows.checkpoint(&row.name, row.lane))?;
-            return Ok(found.unwrap_or_else(|| row.clone()));
-        }
-        let key = &self.key;
-        let row = writing(&*self.stream.inner().store, true, |rows| {
-            let new = CheckpointRow { name: key.clone(), ..CheckpointRow::default() };
-            let mut row = rows.checkpoint(key, 0)?.unwrap_or(new);
-            row.epoch += 1;
-            rows.put_checkpoint(&row)?;
-            Ok(row)
-        })?;
-        self.row = Some(row.clone());
-        Ok(row)
+        serde_json::from_str(&self.row.state).map(Some).map_err(|cause| {
+            let action =
+                format!("read where source `{}` of stream `{}` stands", self.name, self.stream.name());
+            StreamsError::storage(self.stream.inner().store.name(), &action, cause)
+        })
     }
 
     fn count(&self, messages: usize) {
@@ -213,7 +197,7 @@ impl<T: Serialize> Intake<T> {
     /// # use watermill_streams::source::Intake;
     /// # use watermill_streams::Streams;
     /// let numbers = Streams::open("memory:")?.get("numbers")?;
-    /// numbers.attach("one", |intake: &mut Intake<Json>| intake.append(&Json(1.into())))?.wait()?;
+    /// numbers.attach("one", |intake: &mut Intake<Json>| intake.append(&Json(1.into())))?.wait_blocking()?;
     /// assert_eq!(numbers.len()?, 1);
     /// # Ok::<(), watermill_streams::StreamsError>(())
     /// ```
@@ -232,7 +216,7 @@ impl<T: Serialize> Intake<T> {
     /// # use watermill_streams::Streams;
     /// let numbers = Streams::open("memory:")?.get("numbers")?;
     /// let two = |intake: &mut Intake<Json>| intake.append_all(&[1, 2].map(|number| Json(number.into())));
-    /// numbers.attach("two", two)?.wait()?;
+    /// numbers.attach("two", two)?.wait_blocking()?;
     /// assert_eq!(numbers.len()?, 2);
     /// # Ok::<(), watermill_streams::StreamsError>(())
     /// ```
@@ -265,8 +249,8 @@ impl<T: Serialize> Intake<T> {
     ///     let new: Vec<Json> = text[from..].iter().map(|line| Json((*line).into())).collect();
     ///     intake.append_at(&new, &text.len())
     /// };
-    /// lines.attach("text", read)?.wait()?;
-    /// lines.attach("text", read)?.wait()?;
+    /// lines.attach("text", read)?.wait_blocking()?;
+    /// lines.attach("text", read)?.wait_blocking()?;
     /// assert_eq!(lines.len()?, 3);
     /// # Ok::<(), watermill_streams::StreamsError>(())
     /// ```
@@ -279,23 +263,16 @@ impl<T: Serialize> Intake<T> {
         T: 'a,
     {
         let texts = self.encode(messages)?;
-        if self.row.is_none() {
-            self.claim()?;
-        }
-        let Some(own) = &self.row else { return Ok(()) };
         let inner = self.stream.inner();
-        let told = |cause| {
+        let state = serde_json::to_string(position).map_err(|cause| {
             let action = format!("write where source `{}` stands", self.name);
             StreamsError::storage(inner.store.name(), &action, cause)
-        };
-        let position = serde_json::to_value(position).map_err(told)?;
-        let state = Place { stream: self.stream.number(), position };
-        let row = CheckpointRow { state: serde_json::to_string(&state).map_err(told)?, ..own.clone() };
+        })?;
+        let row = CheckpointRow { state, ..self.row.clone() };
         let now = inner.now();
         inner.writing(|rows| {
             if rows.checkpoint(&row.name, row.lane)?.is_none_or(|found| found.epoch != row.epoch) {
-                let (source_name, stream) = (self.name.clone(), self.stream.name().to_owned());
-                return Err(StreamsError::Displaced { source_name, stream });
+                return Err(StreamsError::Displaced { name: format!("source {}", self.name) });
             }
             let mut stream =
                 rows.stream(self.stream.number())?.ok_or_else(|| inner.missing(self.stream.name()))?;
@@ -304,6 +281,7 @@ impl<T: Serialize> Intake<T> {
             }
             rows.put_checkpoint(&row)
         })?;
+        self.row = row;
         self.count(texts.len());
         Ok(())
     }

@@ -11,6 +11,7 @@
 
 mod broker;
 mod intake;
+mod runtime;
 mod values;
 
 use std::sync::Arc;
@@ -25,9 +26,10 @@ use watermill_core::broker::{Broker, BrokerExt};
 use watermill_core::error::BoxError;
 use watermill_core::prelude::*;
 
-use crate::background::{Background, Kind, PAUSES, failure_of};
+use crate::background::{Background, Kind, PAUSES};
 use crate::error::StreamsError;
 use crate::name;
+use crate::source::runtime::SourceRuntime;
 use crate::stream::Stream;
 
 /// What fills a stream with messages of type `T`: [`Stream::attach`].
@@ -54,7 +56,7 @@ use crate::stream::Stream;
 ///
 /// let numbers = Streams::open("memory:")?.get("numbers")?;
 /// for _ in 0..2 {
-///     numbers.attach("counter", Counter)?.wait()?;
+///     numbers.attach("counter", Counter)?.wait_blocking()?;
 /// }
 /// assert_eq!(numbers.len()?, 100);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -86,7 +88,7 @@ where
 ///
 /// let numbers = Streams::open("memory:")?.get("numbers")?;
 /// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
-/// numbers.attach("one", then_close(one))?.wait()?;
+/// numbers.attach("one", then_close(one))?.wait_blocking()?;
 /// assert_eq!(numbers.info()?.status, Status::Closed);
 /// # Ok::<(), watermill_streams::StreamsError>(())
 /// ```
@@ -132,7 +134,7 @@ impl<T: 'static> Stream<T> {
     ///
     /// let events = Streams::open("memory:")?.get("events")?;
     /// let elsewhere = MemoryBroker::new().read(vec![Json(1.into()), Json(2.into())]);
-    /// events.attach("elsewhere", from_broker(elsewhere))?.wait()?;
+    /// events.attach("elsewhere", from_broker(elsewhere))?.wait_blocking()?;
     /// assert_eq!(events.len()?, 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -161,7 +163,7 @@ impl<T: 'static> Stream<T> {
     ///     intake.append(&Json(tries.into())).map_err(Box::<dyn std::error::Error + Send + Sync>::from)
     /// };
     /// let attached = numbers.attach_with("third time", third_time, Backoff::fixed(Duration::from_millis(5)))?;
-    /// assert_eq!(attached.wait()?.restarts, 2);
+    /// assert_eq!(attached.wait_blocking()?.restarts, 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn attach_with(
@@ -172,11 +174,10 @@ impl<T: 'static> Stream<T> {
     ) -> Result<Background, StreamsError> {
         name::check(name, "source")?;
         let (stream, own) = (self.clone(), name.to_owned());
-        // What comes asynchronously may need the runtime of those who attach it.
-        let runtime = tokio::runtime::Handle::try_current().ok();
+        let (runtime, mut epoch) = (SourceRuntime::here(), None);
         Background::start(name, Kind::Source, backoff, move |told| {
-            let mut intake = Intake::new(&stream, &own, told, runtime.clone());
-            source.stream(&mut intake).map_err(failure_of)
+            let mut intake = Intake::begin(&stream, &own, told, runtime.clone(), &mut epoch)?;
+            Ok(source.stream(&mut intake)?)
         })
     }
 }
@@ -207,7 +208,7 @@ where
     /// numbers.append(&Json(1.into()))?;
     /// numbers.close()?;
     /// for sink in sinks {
-    ///     sink.wait()?;
+    ///     sink.wait_blocking()?;
     /// }
     /// assert_eq!((one.take(), other.take()), (vec![Json(1.into())], vec![Json(1.into())]));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -228,7 +229,7 @@ where
     /// let numbers = Streams::open("memory:")?.get("numbers")?;
     /// # numbers.close()?;
     /// let to = MemoryBroker::new().write(&Collected::<Json>::new());
-    /// numbers.forward_with("elsewhere", to, Backoff::fixed(Duration::from_secs(1)))?.wait()?;
+    /// numbers.forward_with("elsewhere", to, Backoff::fixed(Duration::from_secs(1)))?.wait_blocking()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn forward_with(

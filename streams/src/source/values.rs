@@ -18,8 +18,8 @@ const MANY: usize = 1000;
 
 /// A source that appends what an asynchronous stream yields, such as the receiver of a channel. It knows no places: after a restart of the process it appends what comes then.
 ///
-/// Attached within a tokio runtime it is polled in that one, else in one of its own that knows time, but no network. When the stream has ended so has the source, and a failure to append
-/// loses what was just taken out of it.
+/// Attached within a tokio runtime it is polled in that one, else in one of its own that knows time, but no network. When the stream has ended so has the source. What was taken out
+/// of it and could not be appended is appended when the source is started again.
 ///
 /// ```
 /// use std::pin::Pin;
@@ -44,40 +44,46 @@ const MANY: usize = 1000;
 /// }
 ///
 /// let numbers = Streams::open("memory:")?.get("numbers")?;
-/// numbers.attach("countdown", from_values(Countdown(3)))?.wait()?;
+/// numbers.attach("countdown", from_values(Countdown(3)))?.wait_blocking()?;
 /// assert_eq!(numbers.len()?, 3);
 /// # Ok::<(), watermill_streams::StreamsError>(())
 /// ```
-pub fn from_values<S>(values: S) -> FromValues<S> {
-    FromValues { values: Box::pin(values) }
+pub fn from_values<S: Values>(values: S) -> FromValues<S> {
+    FromValues { values: Box::pin(values), come: Vec::new(), over: false }
 }
 
 /// An asynchronous stream as a source, from [`from_values`].
 ///
 /// ```
+/// use futures_core::Stream as Values;
 /// use watermill_streams::source::{FromValues, from_values};
 ///
-/// fn source<S>(values: S) -> FromValues<S> {
+/// fn source<S: Values>(values: S) -> FromValues<S> {
 ///     from_values(values)
 /// }
 /// ```
-#[derive(Debug)]
-pub struct FromValues<S> {
+pub struct FromValues<S: Values> {
     values: Pin<Box<S>>,
+    /// What was taken out, and is not appended yet.
+    come: Vec<S::Item>,
+    /// The stream has ended, and must not be polled any more.
+    over: bool,
 }
 
 impl<T, S> Source<T> for FromValues<S>
 where
-    T: Serialize,
+    T: Serialize + Send + 'static,
     S: Values<Item = T> + Send + 'static,
 {
     fn stream(&mut self, intake: &mut Intake<T>) -> Result<(), BoxError> {
         loop {
-            let come = next(&mut self.values, intake)?;
-            intake.append_all(&come.values)?;
-            if come.over {
+            intake.append_all(&self.come)?;
+            self.come.clear();
+            if self.over || intake.is_stopped() {
                 return Ok(());
             }
+            let come = next(&mut self.values, intake)?;
+            (self.come, self.over) = (come.values, come.over);
         }
     }
 }
@@ -110,7 +116,7 @@ where
 /// let numbers = Streams::open("memory:")?.get("numbers")?;
 /// for _ in 0..2 {
 ///     let source = from_positions(|after: Option<u64>| Numbers(after.unwrap_or(0)));
-///     numbers.attach("numbers", source)?.wait()?;
+///     numbers.attach("numbers", source)?.wait_blocking()?;
 /// }
 /// assert_eq!(numbers.len()?, 10);
 /// # Ok::<(), watermill_streams::StreamsError>(())
@@ -146,7 +152,12 @@ where
     F: FnMut(Option<P>) -> S + Send + 'static,
 {
     fn stream(&mut self, intake: &mut Intake<T>) -> Result<(), BoxError> {
-        let mut values = Box::pin((self.make)(intake.position()?));
+        let after = intake.position()?;
+        let mut values = {
+            // Timers belong to the runtime that they are made in.
+            let _within = intake.runtime().enter()?;
+            Box::pin((self.make)(after))
+        };
         loop {
             let come = next(&mut values, intake)?;
             let (mut messages, mut place, mut failed) = (Vec::new(), None, None);
@@ -168,7 +179,7 @@ where
             if let Some(error) = failed {
                 return Err(error.into());
             }
-            if come.over {
+            if come.over || intake.is_stopped() {
                 return Ok(());
             }
         }
@@ -178,7 +189,7 @@ where
 /// What a stream has yielded.
 struct Come<V> {
     values: Vec<V>,
-    /// No more come, or none are wanted.
+    /// No more come.
     over: bool,
 }
 
@@ -190,7 +201,6 @@ fn next<T, S: Values>(values: &mut Pin<Box<S>>, intake: &Intake<T>) -> Result<Co
         let mut come = Come { values: Vec::new(), over: false };
         poll_fn(|context| {
             if asked.as_mut().poll(context).is_ready() {
-                come.over = true;
                 return Poll::Ready(());
             }
             loop {
@@ -213,10 +223,5 @@ fn next<T, S: Values>(values: &mut Pin<Box<S>>, intake: &Intake<T>) -> Result<Co
         .await;
         come
     };
-    if let Some(runtime) = intake.runtime() {
-        return Ok(runtime.block_on(all));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.map_err(|cause| StreamsError::storage("a source", "make its runtime", cause))?;
-    Ok(runtime.block_on(all))
+    intake.runtime().block_on(all)
 }

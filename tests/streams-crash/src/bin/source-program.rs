@@ -36,6 +36,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         _ => return Err(format!("`{kind}` is none of file, kafka, collection, changes").into()),
     };
-    attached.wait()?;
+    attached.wait_blocking()?;
     Ok(())
 }
