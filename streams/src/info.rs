@@ -34,7 +34,7 @@ pub struct StreamInfo {
     pub max_age: Option<Duration>,
     /// When a consumer was last done with messages.
     pub last_read: Option<SystemTime>,
-    /// How many messages were ever appended.
+    /// How many messages were ever appended; in MongoDB without those that Python's minibatch has consumed.
     pub appended: u64,
     /// How many messages at least one subscription is not done with; without any, all.
     pub waiting: u64,
@@ -104,10 +104,11 @@ pub struct SubscriptionInfo {
 
 impl StreamInfo {
     pub(crate) fn of(rows: &mut dyn Rows, stream: &StreamRow, now: i64) -> Result<Self, StreamsError> {
+        let ahead = rows.unnumbered(stream.number, u64::MAX)?;
         let mut subscriptions = Vec::new();
         for row in rows.subscriptions(stream.number)? {
             let ranges = unfinished::of(rows, &row, stream.next)?;
-            let waiting = unfinished::count(&ranges);
+            let waiting = unfinished::count(&ranges) + ahead;
             let claims = rows.claims(row.number)?;
             let live: Vec<_> = claims
                 .iter()
@@ -133,11 +134,13 @@ impl StreamInfo {
             });
         }
         let (mut messages, mut bytes) = (0, 0);
-        rows.messages(stream.number, 0..stream.next, &mut |_, _, text| {
+        let mut count = |_, _, text: &[u8]| {
             messages += 1;
             bytes += text.len() as u64;
             true
-        })?;
+        };
+        rows.messages(stream.number, 0..stream.next, &mut count)?;
+        rows.ahead(stream.number, &mut count)?;
         let ended = !subscriptions.is_empty() && subscriptions.iter().all(|subscription| subscription.ended);
         let status = match stream.closed {
             None => Status::Open,
@@ -151,7 +154,7 @@ impl StreamInfo {
             interval: Duration::from_millis(stream.interval),
             max_age: stream.max_age.map(Duration::from_millis),
             last_read: subscriptions.iter().filter_map(|subscription| subscription.last_read).max(),
-            appended: stream.next,
+            appended: stream.next + ahead,
             waiting: sweep::waiting(rows, stream)?,
             messages,
             bytes,

@@ -77,8 +77,11 @@ pub(crate) fn old(rows: &mut dyn Rows, stream: &mut StreamRow, now: i64) -> Resu
         }
         is_old
     })?;
+    if end == stream.next {
+        count += rows.remove_unnumbered(stream.number, oldest)?;
+    }
     if until == 0 {
-        return Ok(0);
+        return Ok(count);
     }
     rows.remove_messages(stream.number, 0..until)?;
     rows.forgive(stream.number, 0..until)?;
@@ -103,12 +106,13 @@ pub(crate) fn old(rows: &mut dyn Rows, stream: &mut StreamRow, now: i64) -> Resu
 /// How many messages somebody is not done with; all that are there, where nobody has subscribed yet.
 pub(crate) fn waiting(rows: &mut dyn Rows, stream: &StreamRow) -> Result<u64, StreamsError> {
     let subscriptions = rows.subscriptions(stream.number)?;
+    let ahead = rows.unnumbered(stream.number, u64::MAX)?;
     if subscriptions.is_empty() {
-        return Ok(stream.next - stream.first);
+        return Ok(stream.next - stream.first + ahead);
     }
     let mut all = Vec::new();
     for subscription in &subscriptions {
         all.extend(unfinished::of(rows, subscription, stream.next)?);
     }
-    Ok(unfinished::count(&unfinished::merged(all)))
+    Ok(unfinished::count(&unfinished::merged(all)) + ahead)
 }

@@ -4,6 +4,8 @@
 //! seen whole or not at all, one after the other, and is durable when it returns.
 
 pub(crate) mod memory;
+#[cfg(feature = "mongodb")]
+pub(crate) mod mongodb;
 pub(crate) mod sqlite;
 
 use std::ops::Range;
@@ -58,6 +60,32 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the storage fails.
     fn version(&self) -> Result<u64, StreamsError>;
+
+    /// Appends messages without a transaction, where the store gives them their numbers later ([`Rows::add`]) and is faster so: all of each entry or nothing of it, durable when this
+    /// returns. For each entry it tells how old messages of its stream may become. `None`, as from most stores, where it is to be done in a transaction.
+    fn append(&self, _: i64, _: &[Append<'_>]) -> Option<Vec<Result<Option<u64>, StreamsError>>> {
+        None
+    }
+}
+
+/// Messages for a stream.
+///
+/// ```
+/// use watermill_streams::store::{Append, MemoryStore, Store, Texts};
+///
+/// let texts = Texts::of([b"20".as_slice()]);
+/// let one = Append { stream: 1, name: "readings", texts: &texts };
+/// // It appends in transactions.
+/// assert!(MemoryStore::new().append(0, &[one]).is_none());
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Append<'a> {
+    /// The number of the stream.
+    pub stream: u64,
+    /// Its name.
+    pub name: &'a str,
+    /// The messages.
+    pub texts: &'a Texts,
 }
 
 /// What is done in a transaction.
@@ -124,6 +152,31 @@ pub trait Rows {
 
     /// Writes messages, the first of them under the number `first`, each under the one after that.
     fn append(&mut self, stream: u64, first: u64, at: i64, texts: &Texts) -> Result<(), StreamsError>;
+    /// Writes messages that are given their numbers later, by [`number`](Self::number). Says `false`, and does nothing, where messages have numbers from the beginning, as in most
+    /// stores; then there is never one without, and what follows has nothing to do.
+    fn add(&mut self, _stream: u64, _at: i64, _texts: &Texts) -> Result<bool, StreamsError> {
+        Ok(false)
+    }
+    /// Gives numbers to messages that have none, to so many at most, in their order, and puts the row. Returns how many that are.
+    fn number(&mut self, _stream: &mut StreamRow, _most: u64) -> Result<u64, StreamsError> {
+        Ok(0)
+    }
+    /// How many messages have no numbers yet; they are counted up to `most`.
+    fn unnumbered(&mut self, _stream: u64, _most: u64) -> Result<u64, StreamsError> {
+        Ok(0)
+    }
+    /// Shows the messages that have no numbers yet, with those that they would be given now.
+    fn ahead(&mut self, _stream: u64, _each: &mut EachMessage<'_>) -> Result<(), StreamsError> {
+        Ok(())
+    }
+    /// Takes away messages that have no numbers yet and came before this time. Returns how many there were.
+    fn remove_unnumbered(&mut self, _stream: u64, _before: i64) -> Result<u64, StreamsError> {
+        Ok(0)
+    }
+    /// Whether all that was appended to a stream before it was closed can be seen by now.
+    fn is_settled(&mut self, _stream: &StreamRow) -> bool {
+        true
+    }
     /// Shows the messages of a range in their order, with number, time and text, until `each` says no.
     fn messages(
         &mut self,
@@ -387,6 +440,8 @@ impl Texts {
 }
 
 pub use memory::MemoryStore;
+#[cfg(feature = "mongodb")]
+pub use mongodb::MongoStore;
 pub use sqlite::SqliteStore;
 
 /// Has `work` done in a transaction, and returns what it does.

@@ -8,6 +8,9 @@ use watermill_streams::store::{
     CheckpointRow, ClaimRow, MemoryStore, Rows, SqliteStore, Store, StreamRow, SubscriptionRow, Texts,
 };
 
+#[cfg(feature = "mongodb")]
+mod mongodb;
+
 fn refused() -> StreamsError {
     StreamsError::Closed { stream: "as a test".to_owned() }
 }
