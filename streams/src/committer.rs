@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use watermill_core::broker::{BoxFuture, Checkpoint, Committer, Job, Position};
+use watermill_core::broker::{BoxFuture, CallLog, Checkpoint, Committer, Job, Position};
 use watermill_core::error::BrokerError;
 
 use crate::error::StreamsError;
@@ -12,8 +12,9 @@ use crate::lane::{Held, Hold, Mode};
 use crate::ledger;
 use crate::ledger::claims::{self, Done};
 use crate::ledger::whole::{self, Advance, State};
-use crate::sink::{Outbox, Waiting};
-use crate::store::{CheckpointRow, Rows, Texts, writing};
+use crate::sink::{Outbox, Target, Waiting};
+use crate::store::{CheckpointRow, Rows, Texts, WindowRow, writing};
+use crate::streams::milliseconds;
 use crate::worker::Worker;
 
 /// How often a commit is made: it costs a few milliseconds.
@@ -24,12 +25,16 @@ pub(crate) struct Plan {
     pub(crate) job: Job,
     /// For each input of the job, its subscription and the number of its stream.
     pub(crate) inputs: Vec<(u64, u64)>,
-    /// For each output of the job, the number of its stream and its name; `None` where it is a function.
-    pub(crate) outputs: Vec<Option<(u64, Arc<str>)>>,
+    /// For each entry of the outbox, which output of the job it belongs to, and the stream that it goes to; `None` where that is a function.
+    pub(crate) outputs: Vec<(usize, Option<Target>)>,
     /// The positions of the lane; `None` where they are in other hands, or not needed.
     pub(crate) checkpoint: Option<CheckpointRow>,
     /// How many lanes there are.
     pub(crate) lanes: u32,
+    /// The stream of the masters and its subscription, where windows are remembered.
+    pub(crate) history: Option<(u64, u64)>,
+    /// Streams of results are not closed.
+    pub(crate) leave_open: bool,
 }
 
 pub(crate) struct StreamCommitter {
@@ -58,6 +63,11 @@ impl Committer for StreamCommitter {
 
     fn is_full(&self) -> bool {
         self.outbox.is_full()
+    }
+
+    fn call_log(&self) -> Option<CallLog> {
+        let reads_masters = self.plan.job.inputs.first().is_some_and(|input| input.node == 0);
+        reads_masters.then(|| self.hold.calls.clone())
     }
 
     fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {
@@ -100,16 +110,20 @@ fn commit(plan: &Plan, hold: &Hold, outbox: &Outbox, checkpoint: &Checkpoint) ->
     }
     let texts = take(outbox)?;
     let now = hold.inner.now();
+    let windows = windows(plan, hold);
     let committed = writing(&*hold.inner.store, true, |rows| {
         let (claims, ended) = consumed(rows, plan, hold, &held, checkpoint, now)?;
-        for (output, texts) in texts.iter().enumerate() {
-            let Some(Some((number, name))) = plan.outputs.get(output) else { continue };
+        for window in &windows {
+            rows.put_window(&mut window.clone())?;
+        }
+        for (texts, (output, target)) in texts.iter().zip(&plan.outputs) {
+            let Some((number, name)) = target else { continue };
             let mut stream = rows.stream(*number)?.ok_or_else(|| hold.inner.missing(name))?;
             if let Some(texts) = texts.as_ref().filter(|texts| !texts.is_empty()) {
                 ledger::append(rows, &mut stream, texts, now)?;
             }
-            let told = checkpoint.ended_outputs.get(output).copied().unwrap_or_default();
-            if told && (ended || !checkpoint.finished) {
+            let told = checkpoint.ended_outputs.get(*output).copied().unwrap_or_default();
+            if told && !plan.leave_open && (ended || !checkpoint.finished) {
                 ledger::close(rows, &mut stream, now)?;
             }
         }
@@ -134,6 +148,20 @@ fn commit(plan: &Plan, hold: &Hold, outbox: &Outbox, checkpoint: &Checkpoint) ->
             Err(error)
         }
     }
+}
+
+/// The windows that belong to the commit, where they are remembered.
+fn windows(plan: &Plan, hold: &Hold) -> Vec<WindowRow> {
+    let emitted = hold.calls.take_finished();
+    let Some((stream, subscription)) = plan.history else { return Vec::new() };
+    let row = |window: watermill_core::broker::EmittedWindow| WindowRow {
+        number: 0,
+        stream,
+        subscription,
+        created: milliseconds(window.at),
+        messages: window.masters,
+    };
+    emitted.into_iter().map(row).collect()
 }
 
 /// Where the inputs of a subscription stand.

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use watermill_core::broker::{
-    AnySink, AnySource, BoxFuture, Broker, Catalog, InputDecl, Job, OutputDecl, Session,
-};
+use watermill_core::broker::{AnySource, BoxFuture, Broker, Catalog, InputDecl, Job, OutputDecl, Session};
 use watermill_core::error::{BoxError, BrokerError};
 use watermill_core::record::{RecordType, StreamRecord};
 
 use crate::error::StreamsError;
 use crate::session::StreamSession;
-use crate::sink::{Function, SinkSettings, of_function, of_stream};
+use crate::sink::{AnyPlaces, Function, Places};
 use crate::stream::Stream;
 use crate::streams::{Inner, Streams};
 use crate::{name, reader};
@@ -77,6 +75,8 @@ pub struct Consumer {
     pub(crate) lease: Duration,
     pub(crate) application: Option<String>,
     pub(crate) once: bool,
+    /// The streams of results stay open when the mill has come to its end.
+    pub(crate) leave_open: bool,
     mistake: Option<StreamsError>,
 }
 
@@ -93,14 +93,7 @@ pub(crate) struct Input {
 #[derive(Clone)]
 pub(crate) struct Output {
     decl: OutputDecl,
-    pub(crate) target: Target,
-    pub(crate) open: Arc<dyn Fn(SinkSettings) -> AnySink + Send + Sync>,
-}
-
-#[derive(Clone)]
-pub(crate) enum Target {
-    Stream { number: u64, name: Arc<str> },
-    Function,
+    pub(crate) places: Box<dyn AnyPlaces>,
 }
 
 impl Streams {
@@ -128,6 +121,7 @@ impl Streams {
             lease: LEASE,
             application: None,
             once: false,
+            leave_open: false,
             mistake: None,
         }
     }
@@ -220,7 +214,10 @@ impl Consumer {
 
     /// Results of `R` are appended to a stream, in the transaction in which what they are made of is done with.
     ///
-    /// When the mill comes to its end, so does the stream: it is closed.
+    /// When the mill comes to its end, so does the stream: it is closed, unless the consumer [leaves it open](Self::leave_open).
+    ///
+    /// Several streams and functions that take one type are each given all of its results, in the same commit. To hand them on to other brokers as well, [forward](Stream::forward) the
+    /// stream.
     ///
     /// ```
     /// # use watermill_core::prelude::*;
@@ -236,15 +233,25 @@ impl Consumer {
     #[must_use]
     pub fn write<R: StreamRecord + Serialize>(mut self, stream: &Stream<R>) -> Self {
         self.same_store(stream);
-        self.outputs.push(Output {
-            decl: OutputDecl {
-                record: RecordType::of::<R>(),
-                location: format!("stream `{}`", stream.name()),
-            },
-            target: Target::Stream { number: stream.number(), name: Arc::from(stream.name()) },
-            open: Arc::new(of_stream::<R>),
-        });
+        let target = (stream.number(), Arc::from(stream.name()));
+        self.places::<R>(&format!("stream `{}`", stream.name()), |places| places.push_stream(target));
         self
+    }
+
+    /// Adds to the places to which results of `R` go.
+    fn places<R: StreamRecord>(&mut self, location: &str, add: impl FnOnce(&mut Places<R>)) {
+        let record = RecordType::of::<R>();
+        let found = self.outputs.iter_mut().find(|output| output.decl.record == record);
+        if let Some(output) = found
+            && let Some(places) = output.places.as_any().downcast_mut::<Places<R>>()
+        {
+            output.decl.location = format!("{}, {location}", output.decl.location);
+            return add(places);
+        }
+        let mut places = Places::new();
+        add(&mut places);
+        let decl = OutputDecl { record, location: location.to_owned() };
+        self.outputs.push(Output { decl, places: Box::new(places) });
     }
 
     /// Results of `R` are given to a function, just before what they are made of is done with. After a crash between the two it is given them again: at least once.
@@ -277,11 +284,7 @@ impl Consumer {
         E: Into<BoxError>,
     {
         let function: Function<R> = Arc::new(move |results| function(results).map_err(Into::into));
-        self.outputs.push(Output {
-            decl: OutputDecl { record: RecordType::of::<R>(), location: "a function".to_owned() },
-            target: Target::Function,
-            open: Arc::new(move |settings| of_function(&settings, Arc::clone(&function))),
-        });
+        self.places::<R>("a function", |places| places.push_function(function));
         self
     }
 
@@ -393,6 +396,33 @@ impl Consumer {
         self
     }
 
+    /// The streams of results stay open when the mill has come to its end: others write to them, too, or there is more to come.
+    ///
+    /// ```
+    /// # use watermill_core::prelude::*;
+    /// # use watermill_streams::{Status, Streams};
+    /// let streams = Streams::open("memory:")?;
+    /// let events = streams.get("events")?;
+    /// for number in [1, 2] {
+    ///     let day = MemoryBroker::new().read(vec![Json(number.into())]);
+    ///     let here = streams.broker().application(&format!("day {number}")).leave_open().write(&events);
+    ///     Mill::new(|event: &Json| event.clone()).run_blocking(day.and(here))?;
+    /// }
+    /// assert_eq!((events.len()?, events.info()?.status), (2, Status::Open));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn leave_open(mut self) -> Self {
+        self.leave_open = true;
+        self
+    }
+
+    /// As [`application`](Self::application), under a name that is made here.
+    pub(crate) fn positions(mut self, name: &str) -> Self {
+        self.application = Some(name.to_owned());
+        self
+    }
+
     /// What is there is all that is wanted.
     pub(crate) fn once(mut self) -> Self {
         self.once = true;
@@ -410,9 +440,8 @@ impl Broker for Consumer {
             return Err(mistake.clone().of_broker("use", "the streams of this mill"));
         }
         let written = |input: &Input| {
-            self.outputs.iter().any(
-                |output| matches!(output.target, Target::Stream { number, .. } if number == input.stream),
-            )
+            let mut streams = self.outputs.iter().flat_map(|output| output.places.streams());
+            streams.any(|(number, _)| *number == input.stream)
         };
         if let Some(both) = self.inputs.iter().find(|input| written(input)) {
             let mistake = StreamsError::misuse(

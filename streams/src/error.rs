@@ -134,6 +134,27 @@ pub enum StreamsError {
         /// Which stream.
         stream: String,
     },
+    /// What ran in the background has failed for good.
+    #[error("{kind} `{name}` has failed")]
+    Background {
+        /// What it was: a source, a mill, a sink.
+        kind: &'static str,
+        /// How it was called.
+        name: String,
+        /// Why.
+        #[source]
+        cause: Arc<dyn Error + Send + Sync>,
+    },
+    /// Another process has attached a source of the same name to the same stream; what this one had read since its last append is read by that one.
+    #[error(
+        "source `{source_name}` of stream `{stream}` was attached elsewhere, and goes on there; attach it once, or give each a name of its own"
+    )]
+    Displaced {
+        /// Which source.
+        source_name: String,
+        /// Of which stream.
+        stream: String,
+    },
     /// The consumer cannot do that.
     #[error("{what}; {fix}")]
     Misuse {
@@ -151,6 +172,10 @@ impl StreamsError {
 
     pub(crate) fn storage(store: &str, action: &str, cause: impl Into<BoxError>) -> Self {
         Self::Storage { store: store.to_owned(), action: action.to_owned(), cause: Arc::from(cause.into()) }
+    }
+
+    pub(crate) fn background(kind: &'static str, name: &str, cause: BoxError) -> Self {
+        Self::Background { kind, name: name.to_owned(), cause: Arc::from(cause) }
     }
 
     /// As the engine takes it.

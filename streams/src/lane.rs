@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use watermill_core::broker::Ownership;
+use watermill_core::broker::{CallLog, Ownership};
 
 use crate::error::StreamsError;
 use crate::ledger::claims::{self, Claimant};
@@ -26,6 +26,8 @@ pub(crate) struct Hold {
     /// The subscriptions under which it has something, each once.
     pub(crate) who: Vec<Claimant>,
     pub(crate) ownership: Ownership,
+    /// Which windows the function is called for.
+    pub(crate) calls: CallLog,
     state: Mutex<Held>,
 }
 
@@ -51,11 +53,16 @@ impl Hold {
                 who.push(Claimant { subscription: *subscription, owner: owner.clone(), lease });
             }
         }
-        Self { inner, mode, who, ownership: Ownership::new(), state: Mutex::default() }
+        Self { inner, mode, who, ownership: Ownership::new(), calls: CallLog::new(), state: Mutex::default() }
     }
 
     pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the masters are under this subscription: the first one.
+    pub(crate) fn is_master(&self, who: &Claimant) -> bool {
+        self.who.first().is_some_and(|first| first.subscription == who.subscription)
     }
 
     pub(crate) fn claimant(&self, subscription: u64) -> Option<&Claimant> {
@@ -86,13 +93,15 @@ impl Hold {
         if held.closed || (self.mode != Mode::Whole && held.claims.is_empty()) {
             return Ok(());
         }
-        let now = self.inner.now();
+        let (now, emitted) = (self.inner.now(), self.calls.furthest().unwrap_or(0));
         let own = writing(&*self.inner.store, false, |rows| {
             let mut own = true;
             for who in &self.who {
                 own &= match self.mode {
-                    Mode::Dealt(_) => claims::renew(rows, who, &held.claims, now)?,
-                    Mode::Whole => whole::renew(rows, who, now)?,
+                    Mode::Dealt(_) => claims::renew(rows, who, &held.claims, emitted, now)?,
+                    Mode::Whole => {
+                        whole::renew(rows, who, if self.is_master(who) { emitted } else { 0 }, now)?
+                    }
                 };
             }
             Ok(own)

@@ -32,13 +32,14 @@
 //! ```
 //!
 //! From the outside in:
-//! - `streams.rs`, `stream.rs`, `message.rs`, `info.rs`, `appender.rs`: what users have in their hands. `append_queue.rs`: appends of many threads in one commit.
+//! - `streams.rs`, `stream.rs`, `looking.rs`, `message.rs`, `info.rs`, `appender.rs`: what users have in their hands. `append_queue.rs`: appends of many threads in one commit.
 //! - `consumer.rs`, `once.rs`: a stream as a broker. `session.rs`: a run; `lane.rs` is what a lane has in its hands, `reader.rs` reads, `decode.rs` makes
 //!   records, `sink.rs` and `committer.rs` write, `keeper.rs` renews leases.
 //! - `ledger/`: what streams promise, as changes of rows. `store/`: where the rows are.
 
 mod append_queue;
 mod appender;
+mod background;
 mod committer;
 mod consumer;
 mod decode;
@@ -48,22 +49,25 @@ mod info;
 mod keeper;
 mod lane;
 mod ledger;
+mod looking;
 mod message;
 mod name;
 mod once;
 mod reader;
 mod session;
 mod sink;
+pub mod source;
 pub mod store;
 mod stream;
 mod streams;
 mod worker;
 
 pub use appender::Appender;
+pub use background::{Background, BackgroundStatus, Kind, State};
 pub use consumer::{Consumer, IntoConsumer};
 pub use error::StreamsError;
 pub use info::{Status, StreamInfo, SubscriptionInfo};
-pub use message::{Message, MessageState};
+pub use message::{KeptWindow, Message, MessageState};
 pub use once::RunOnce;
 pub use stream::Stream;
 pub use streams::Streams;

@@ -75,8 +75,39 @@ pub enum MessageState {
     Appended,
     /// A consumer has it.
     Claimed,
+    /// A consumer has it, and has given it to its function. Others are told of this when the consumer renews its lease, after a third of it: a function that is done before
+    /// is never seen at it. Of masters that a [`WindowEmitter`](watermill_core::WindowEmitter) leaves in its buffer, also those that stand before one it has emitted.
+    Emitted,
     /// All are done with it, and it was kept.
     Processed,
     /// A consumer that leaves out what it cannot read has left it out.
     Refused,
+}
+
+/// A window that a mill was given, of a stream whose messages are kept: from [`Stream::windows`](crate::Stream::windows).
+///
+/// ```
+/// use watermill_core::prelude::*;
+/// use watermill_streams::Streams;
+///
+/// let numbers = Streams::open("memory:")?.get("numbers")?;
+/// numbers.append_all(&[1, 2].map(|number| Json(number.into())))?;
+/// # numbers.close()?;
+/// let sum = |window: &[Json]| Json(window.iter().filter_map(|number| number.as_i64()).sum::<i64>().into());
+/// Mill::new(sum).window(Window::count(2)).run_blocking(numbers.consumer().keep().write_with(|_: &[Json]| Ok::<(), &str>(())))?;
+/// let window = &numbers.windows(0, 1)?[0];
+/// assert_eq!(window.messages.iter().map(|message| message.number).collect::<Vec<_>>(), [0, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeptWindow {
+    /// Its number: those that came later have larger ones.
+    pub number: u64,
+    /// When the function was called with it.
+    pub emitted: SystemTime,
+    /// Under which subscription; empty for that of the consumers that share the stream.
+    pub subscription: String,
+    /// Its messages, in the order of the window, as far as they are still there.
+    pub messages: Vec<Message>,
 }

@@ -10,7 +10,7 @@ use watermill_core::clock::{Clock, SystemClock};
 use watermill_core::error::BrokerError;
 
 use crate::committer::{Plan, StreamCommitter};
-use crate::consumer::{Consumer, Input, Output, Target};
+use crate::consumer::{Consumer, Input, Output};
 use crate::decode::Decoding;
 use crate::error::StreamsError;
 use crate::keeper::Keeper;
@@ -39,6 +39,10 @@ pub(crate) struct StreamSession {
     mode: Mode,
     lease: Duration,
     once: bool,
+    /// Messages stay, and windows are remembered.
+    keep: bool,
+    /// Streams of results are not closed.
+    leave_open: bool,
     /// Under which name positions are kept; `None` where they are in other hands, or not needed.
     positions: Option<String>,
     /// Under which name a run that had the stream alone may have kept its own.
@@ -86,10 +90,8 @@ impl StreamSession {
         let master = job.inputs.iter().position(|input| input.node == 0).and_then(|at| inputs.get(at));
         let own = master.map(|input| whole::checkpoint_name(&input.name, &consumer.subscription));
         let application = consumer.application.as_ref().map(|name| format!("mill {name}"));
-        let first = outputs.iter().find_map(|output| match &output.target {
-            Target::Stream { name, .. } => Some(format!("results {name}")),
-            Target::Function => None,
-        });
+        let first = outputs.iter().flat_map(|output| output.places.streams()).next();
+        let first = first.map(|(_, name)| format!("results {name}"));
         let positions = own.clone().or(application).or(first).filter(|_| here && mode == Mode::Whole);
         if here && positions.is_none() && mode == Mode::Whole {
             return Err(StreamsError::misuse(
@@ -112,6 +114,8 @@ impl StreamSession {
             former: own.filter(|_| mode != Mode::Whole),
             lease: consumer.lease,
             once: consumer.once,
+            keep: consumer.keep,
+            leave_open: consumer.leave_open,
             job: job.clone(),
             inner,
             inputs,
@@ -128,6 +132,12 @@ impl StreamSession {
     fn location(&self) -> String {
         let names: Vec<String> = self.inputs.iter().map(|input| format!("stream `{}`", input.name)).collect();
         if names.is_empty() { format!("the results of `{}`", self.job.function) } else { names.join(", ") }
+    }
+
+    /// The stream of the masters and its subscription, where windows are remembered.
+    fn history(&self) -> Option<(u64, u64)> {
+        let at = self.job.inputs.iter().position(|input| input.node == 0).filter(|_| self.keep)?;
+        Some((self.inputs.get(at)?.stream, *self.subscriptions.get(at)?))
     }
 
     fn lease_milliseconds(&self) -> u64 {
@@ -195,17 +205,11 @@ impl StreamSession {
         let outbox = Outbox::default();
         let mut sinks = Vec::new();
         let mut outputs = Vec::new();
-        for (output, request) in self.outputs.iter().zip(&self.job.outputs) {
-            let (number, stream) = match &output.target {
-                Target::Stream { number, name } => (Some((*number, Arc::clone(name))), Arc::clone(name)),
-                Target::Function => (None, Arc::from("of a function")),
-            };
-            sinks.push((output.open)(SinkSettings {
-                outbox: outbox.clone(),
-                stream,
-                leave_out: request.leave_out,
-            }));
-            outputs.push(number);
+        for (at, (output, request)) in self.outputs.iter().zip(&self.job.outputs).enumerate() {
+            let places = &output.places;
+            sinks.push(places.open(SinkSettings { outbox: outbox.clone(), leave_out: request.leave_out }));
+            outputs.extend(places.streams().iter().map(|target| (at, Some(target.clone()))));
+            outputs.extend(places.has_functions().then_some((at, None)));
         }
         let inputs = self.subscriptions.iter().zip(&self.inputs);
         let plan = Plan {
@@ -214,6 +218,8 @@ impl StreamSession {
             outputs,
             checkpoint,
             lanes: lane.count,
+            history: self.history(),
+            leave_open: self.leave_open,
         };
         let keeper = if hold.who.is_empty() { None } else { Some(Keeper::start(&hold, self.lease)?) };
         let committer =

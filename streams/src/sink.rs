@@ -1,5 +1,6 @@
 //! Typed sinks: results wait, encoded, for the commit that appends them; or as they are, for a function.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -31,7 +32,7 @@ pub(crate) trait Deliver: Send {
     fn clear(&mut self);
 }
 
-/// What waits, an entry an output.
+/// What waits, an entry for each stream and each set of functions that results go to.
 #[derive(Clone, Default)]
 pub(crate) struct Outbox(Arc<Mutex<Vec<Waiting>>>);
 
@@ -60,45 +61,151 @@ impl Outbox {
 /// What an output is opened with.
 pub(crate) struct SinkSettings {
     pub(crate) outbox: Outbox,
-    pub(crate) stream: Arc<str>,
     pub(crate) leave_out: bool,
 }
 
-struct StreamSink {
+/// A function that takes results.
+pub(crate) type Function<R> = Arc<dyn Fn(&[R]) -> Result<(), BoxError> + Send + Sync>;
+
+/// A stream that takes results: its number and its name.
+pub(crate) type Target = (u64, Arc<str>);
+
+/// Writes a result as the next text.
+type Encode<R> = fn(&R, &str, &mut Texts) -> Result<(), StreamsError>;
+
+/// Where results of one type go: to each of these streams and functions.
+pub(crate) struct Places<R> {
+    encode: Option<Encode<R>>,
+    streams: Vec<Target>,
+    functions: Vec<Function<R>>,
+}
+
+/// The same for any type.
+pub(crate) trait AnyPlaces: Any + Send + Sync {
+    /// What waits for the commit stands in the outbox: an entry for each of the streams, then one for the functions, if there are any.
+    fn open(&self, settings: SinkSettings) -> AnySink;
+    fn streams(&self) -> &[Target];
+    fn has_functions(&self) -> bool;
+    fn boxed_clone(&self) -> Box<dyn AnyPlaces>;
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+impl Clone for Box<dyn AnyPlaces> {
+    fn clone(&self) -> Self {
+        (**self).boxed_clone()
+    }
+}
+
+impl<R: StreamRecord> Places<R> {
+    pub(crate) fn new() -> Self {
+        Self { encode: None, streams: Vec::new(), functions: Vec::new() }
+    }
+
+    pub(crate) fn push_stream(&mut self, target: Target)
+    where
+        R: Serialize,
+    {
+        self.encode = Some(encode::<R>);
+        self.streams.push(target);
+    }
+
+    pub(crate) fn push_function(&mut self, function: Function<R>) {
+        self.functions.push(function);
+    }
+}
+
+impl<R: StreamRecord> AnyPlaces for Places<R> {
+    fn open(&self, settings: SinkSettings) -> AnySink {
+        let mut outbox = settings.outbox.lock();
+        let first = outbox.len();
+        outbox.extend(self.streams.iter().map(|_| Waiting::Texts(Texts::default())));
+        let functions = (!self.functions.is_empty()).then(|| {
+            let waiting = Arc::new(Mutex::new(Vec::new()));
+            let output = FunctionOutput { waiting: Arc::clone(&waiting), functions: self.functions.clone() };
+            outbox.push(Waiting::Function(Box::new(output)));
+            waiting
+        });
+        drop(outbox);
+        let streams = self.streams.iter().map(|(_, name)| Arc::clone(name)).collect();
+        let (encode, refused) = (self.encode, Vec::new());
+        AnySink::new::<R>(StreamSink { settings, first, streams, encode, functions, number: 0, refused })
+    }
+
+    fn streams(&self) -> &[Target] {
+        &self.streams
+    }
+
+    fn has_functions(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
+    fn boxed_clone(&self) -> Box<dyn AnyPlaces> {
+        let (encode, streams) = (self.encode, self.streams.clone());
+        Box::new(Self { encode, streams, functions: self.functions.clone() })
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+struct StreamSink<R> {
     settings: SinkSettings,
-    output: usize,
+    /// Where its entries in the outbox begin.
+    first: usize,
+    streams: Vec<Arc<str>>,
+    encode: Option<Encode<R>>,
+    /// What waits for the functions.
+    functions: Option<Arc<Mutex<Vec<R>>>>,
     number: u64,
     refused: Vec<Refused>,
 }
 
-/// A sink into a stream.
-pub(crate) fn of_stream<R: StreamRecord + Serialize>(settings: SinkSettings) -> AnySink {
-    let output = {
-        let mut outbox = settings.outbox.lock();
-        outbox.push(Waiting::Texts(Texts::default()));
-        outbox.len() - 1
-    };
-    AnySink::new::<R>(StreamSink { settings, output, number: 0, refused: Vec::new() })
+impl<R: StreamRecord> StreamSink<R> {
+    /// Encodes results for the first stream, and copies them for the others. What cannot be encoded is taken out.
+    fn encode(&mut self, results: &mut Vec<R>) -> Result<(), BrokerError> {
+        let (Some(encode), Some(stream)) = (self.encode, self.streams.first()) else { return Ok(()) };
+        let mut done = Ok(());
+        let mut outbox = self.settings.outbox.lock();
+        let Some((Waiting::Texts(texts), others)) =
+            outbox.get_mut(self.first..).and_then(<[Waiting]>::split_first_mut)
+        else {
+            return Ok(());
+        };
+        let before = texts.len();
+        results.retain(|result| {
+            if done.is_err() {
+                return false;
+            }
+            let encoded = encode(result, stream, texts);
+            let number = self.number;
+            self.number += 1;
+            match encoded {
+                Ok(()) => return true,
+                Err(error) if self.settings.leave_out => {
+                    self.refused.push(Refused { number, error: Box::new(error) });
+                }
+                Err(error) => {
+                    let location = format!("result {number} to stream `{stream}`");
+                    done = Err(error.of_broker("write", &location));
+                }
+            }
+            false
+        });
+        for other in others.iter_mut().take(self.streams.len() - 1) {
+            if let Waiting::Texts(copy) = other {
+                copy.copy_from(texts, before);
+            }
+        }
+        done
+    }
 }
 
-impl<R: StreamRecord + Serialize> Sink<R> for StreamSink {
-    fn write(&mut self, results: Vec<R>) -> BoxFuture<'_, Result<(), BrokerError>> {
-        let mut done = Ok(());
-        if let Some(Waiting::Texts(texts)) = self.settings.outbox.lock().get_mut(self.output) {
-            for result in &results {
-                match encode(result, &self.settings.stream, texts) {
-                    Ok(()) => {}
-                    Err(error) if self.settings.leave_out => {
-                        self.refused.push(Refused { number: self.number, error: Box::new(error) });
-                    }
-                    Err(error) => {
-                        let location = format!("result {} to stream `{}`", self.number, self.settings.stream);
-                        done = Err(error.of_broker("write", &location));
-                        break;
-                    }
-                }
-                self.number += 1;
-            }
+impl<R: StreamRecord> Sink<R> for StreamSink<R> {
+    fn write(&mut self, mut results: Vec<R>) -> BoxFuture<'_, Result<(), BrokerError>> {
+        let done = self.encode(&mut results);
+        if let Some(waiting) = &self.functions {
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).append(&mut results);
         }
         Box::pin(std::future::ready(done))
     }
@@ -108,38 +215,16 @@ impl<R: StreamRecord + Serialize> Sink<R> for StreamSink {
     }
 }
 
-/// A function that takes results.
-pub(crate) type Function<R> = Arc<dyn Fn(&[R]) -> Result<(), BoxError> + Send + Sync>;
-
-struct FunctionSink<R> {
-    waiting: Arc<Mutex<Vec<R>>>,
-}
-
 struct FunctionOutput<R> {
     waiting: Arc<Mutex<Vec<R>>>,
-    function: Function<R>,
-}
-
-/// A sink into a function.
-pub(crate) fn of_function<R: StreamRecord>(settings: &SinkSettings, function: Function<R>) -> AnySink {
-    let waiting = Arc::new(Mutex::new(Vec::new()));
-    let output = FunctionOutput { waiting: Arc::clone(&waiting), function };
-    settings.outbox.lock().push(Waiting::Function(Box::new(output)));
-    AnySink::new::<R>(FunctionSink { waiting })
-}
-
-impl<R: StreamRecord> Sink<R> for FunctionSink<R> {
-    fn write(&mut self, mut results: Vec<R>) -> BoxFuture<'_, Result<(), BrokerError>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).append(&mut results);
-        Box::pin(std::future::ready(Ok(())))
-    }
+    functions: Vec<Function<R>>,
 }
 
 impl<R: StreamRecord> Deliver for FunctionOutput<R> {
     fn deliver(&mut self) -> Result<(), BoxError> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if !waiting.is_empty() {
-            caught(&*self.function, &waiting)?;
+            self.functions.iter().try_for_each(|function| caught(&**function, &waiting))?;
             waiting.clear();
         }
         Ok(())

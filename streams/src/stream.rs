@@ -10,11 +10,8 @@ use watermill_core::clock::Clock;
 use crate::append_queue::Request;
 use crate::appender::Appender;
 use crate::error::StreamsError;
-use crate::info::StreamInfo;
-use crate::ledger::{is_live, sweep, unfinished};
-use crate::message::{Message, MessageState};
 use crate::store::{Rows, StreamRow, Texts, reading};
-use crate::streams::{Inner, encode, time};
+use crate::streams::{Inner, encode};
 use crate::{ledger, name};
 
 /// A named stream of messages of type `T`, which are kept as JSON. From [`Streams::stream`](crate::Streams::stream) and [`Streams::get`](crate::Streams::get).
@@ -94,7 +91,7 @@ impl<T> Stream<T> {
     }
 
     /// Looks at the rows of the stream.
-    fn look<U>(
+    pub(crate) fn look<U>(
         &self,
         mut at: impl FnMut(&mut dyn Rows, &StreamRow) -> Result<U, StreamsError>,
     ) -> Result<U, StreamsError> {
@@ -113,130 +110,6 @@ impl<T> Stream<T> {
             Some(mut stream) => how(rows, &mut stream),
             None => Err(self.inner.missing(&self.name)),
         })
-    }
-
-    /// The messages that are there, up to `most` from the one with the number `first` on, without consuming them.
-    ///
-    /// # Errors
-    /// When the stream was dropped, or the store fails.
-    ///
-    /// ```
-    /// # use watermill_core::record::Json;
-    /// # use watermill_streams::Streams;
-    /// let numbers = Streams::open("memory:")?.get("numbers")?;
-    /// numbers.append_all(&[1, 2, 3].map(|number| Json(number.into())))?;
-    /// let texts: Vec<Vec<u8>> = numbers.peek(1, 1)?.into_iter().map(|message| message.text).collect();
-    /// assert_eq!(texts, [b"2"]);
-    /// # Ok::<(), watermill_streams::StreamsError>(())
-    /// ```
-    pub fn peek(&self, first: u64, most: usize) -> Result<Vec<Message>, StreamsError> {
-        let now = self.inner.now();
-        self.look(|rows, stream| {
-            let (mut waiting, mut claimed) = (Vec::new(), Vec::new());
-            let subscriptions = rows.subscriptions(stream.number)?;
-            for subscription in &subscriptions {
-                let ranges = unfinished::of(rows, subscription, stream.next)?;
-                if is_live(&subscription.owner, subscription.expires, subscription.lease, now) {
-                    claimed.extend(ranges.clone());
-                }
-                let claims = rows.claims(subscription.number)?.into_iter();
-                let live = claims.filter(|claim| is_live(&claim.owner, claim.expires, claim.lease, now));
-                claimed.extend(live.map(|claim| claim.first..claim.until));
-                waiting.extend(ranges);
-            }
-            if subscriptions.is_empty() {
-                waiting.push(0..stream.next);
-            }
-            let (waiting, claimed) = (unfinished::merged(waiting), unfinished::merged(claimed));
-            let refused = rows.refused(stream.number, first..stream.next)?;
-            let mut messages = Vec::new();
-            if most == 0 {
-                return Ok(messages);
-            }
-            let next = stream.next;
-            let mut note = |number, appended, text: &[u8]| {
-                if number < first || messages.len() >= most {
-                    return messages.len() < most;
-                }
-                let state = if unfinished::has(&claimed, number) {
-                    MessageState::Claimed
-                } else if number >= next || unfinished::has(&waiting, number) {
-                    MessageState::Appended
-                } else if refused.binary_search_by_key(&number, |(refused, _)| *refused).is_ok() {
-                    MessageState::Refused
-                } else {
-                    MessageState::Processed
-                };
-                messages.push(Message { number, appended: time(appended), state, text: text.to_vec() });
-                messages.len() < most
-            };
-            rows.messages(stream.number, first..next, &mut note)?;
-            rows.ahead(stream.number, &mut note)?;
-            Ok(messages)
-        })
-    }
-
-    /// All messages that are there, without consuming them: those that wait, that a consumer has, that were kept, and that were left out. In memory;
-    /// [`peek`](Self::peek) shows some of many.
-    ///
-    /// # Errors
-    /// When the stream was dropped, or the store fails.
-    ///
-    /// ```
-    /// # use watermill_streams::Streams;
-    /// let streams = Streams::open("memory:")?;
-    /// streams.put(&20, "readings")?;
-    /// let readings = streams.get("readings")?;
-    /// assert_eq!((readings.buffer()?.len(), readings.buffer()?.len()), (1, 1));
-    /// # Ok::<(), watermill_streams::StreamsError>(())
-    /// ```
-    pub fn buffer(&self) -> Result<Vec<Message>, StreamsError> {
-        self.peek(0, usize::MAX)
-    }
-
-    /// How many messages wait: at least one subscription is not done with them. Told without looking at them.
-    ///
-    /// # Errors
-    /// When the stream was dropped, or the store fails.
-    ///
-    /// ```
-    /// # use watermill_streams::Streams;
-    /// let streams = Streams::open("memory:")?;
-    /// streams.put(&20, "readings")?;
-    /// assert_eq!(streams.get("readings")?.len()?, 1);
-    /// # Ok::<(), watermill_streams::StreamsError>(())
-    /// ```
-    pub fn len(&self) -> Result<u64, StreamsError> {
-        self.look(sweep::waiting)
-    }
-
-    /// Whether no message waits.
-    ///
-    /// # Errors
-    /// When the stream was dropped, or the store fails.
-    ///
-    /// ```
-    /// # use watermill_streams::Streams;
-    /// assert!(Streams::open("memory:")?.get("readings")?.is_empty()?);
-    /// # Ok::<(), watermill_streams::StreamsError>(())
-    /// ```
-    pub fn is_empty(&self) -> Result<bool, StreamsError> {
-        Ok(self.len()? == 0)
-    }
-
-    /// What there is to know of the stream.
-    ///
-    /// # Errors
-    /// When the stream was dropped, or the store fails.
-    ///
-    /// ```
-    /// # use watermill_streams::Streams;
-    /// assert_eq!(Streams::open("memory:")?.get("readings")?.info()?.appended, 0);
-    /// # Ok::<(), watermill_streams::StreamsError>(())
-    /// ```
-    pub fn info(&self) -> Result<StreamInfo, StreamsError> {
-        let now = self.inner.now();
-        self.look(|rows, stream| StreamInfo::of(rows, stream, now))
     }
 
     /// Removes all messages, whoever has them: a consumer that is at work on some commits nothing of them.

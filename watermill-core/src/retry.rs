@@ -211,8 +211,17 @@ impl Backoff {
         Self { first: pause, most: pause }
     }
 
-    /// The pause after `failed` failures. The time is what chance is drawn from, so that a simulated clock repeats it.
-    pub(crate) fn pause(&self, failed: u32, now: SystemTime) -> Duration {
+    /// The pause after `failed` failures, the first being 1. The time is what chance is drawn from, so that a simulated clock repeats it.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use watermill_core::Backoff;
+    /// let backoff = Backoff::exponential(Duration::from_secs(1), Duration::from_secs(3));
+    /// let third = backoff.pause(3, SystemTime::now());
+    /// assert!(third > Duration::from_secs(1) && third <= Duration::from_secs(3));
+    /// ```
+    #[must_use]
+    pub fn pause(&self, failed: u32, now: SystemTime) -> Duration {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1)));
         let full = doubled.min(self.most.max(self.first));
         let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;

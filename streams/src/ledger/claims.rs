@@ -171,12 +171,13 @@ pub(crate) fn claim(
             epoch: old.epoch + 1,
             expires,
             lease: who.lease,
+            emitted: 0,
             ..old.clone()
         };
         rows.put_claim(&mut own)?;
         if own.until < old.until {
             // What is left of it stays as it is, under a number of its own.
-            rows.put_claim(&mut ClaimRow { number: 0, first: own.until, ..old })?;
+            rows.put_claim(&mut ClaimRow { number: 0, first: own.until, emitted: 0, ..old })?;
         }
         left -= count;
         taken.push(own);
@@ -191,6 +192,7 @@ pub(crate) fn claim(
             epoch: 1,
             expires,
             lease: who.lease,
+            emitted: 0,
         };
         rows.put_claim(&mut own)?;
         subscription.next = own.until;
@@ -269,11 +271,12 @@ pub(crate) fn finish(
     Ok(Left { claims: left, ended })
 }
 
-/// The lease of these claims goes on. Says whether all of them are still the consumer's.
+/// The lease of these claims goes on, and the function was given what is before `emitted`. Says whether all of them are still the consumer's.
 pub(crate) fn renew(
     rows: &mut dyn Rows,
     who: &Claimant,
     claims: &[ClaimRow],
+    emitted: u64,
     now: i64,
 ) -> Result<bool, StreamsError> {
     let found = rows.claims(who.subscription)?;
@@ -283,6 +286,7 @@ pub(crate) fn renew(
             Some(own) => {
                 rows.put_claim(&mut ClaimRow {
                     expires: now.saturating_add_unsigned(who.lease),
+                    emitted: own.emitted.max(emitted.min(own.until)),
                     ..own.clone()
                 })?;
             }
@@ -299,7 +303,7 @@ pub(crate) fn release(rows: &mut dyn Rows, who: &Claimant) -> Result<(), Streams
     for mut claim in rows.claims(who.subscription)? {
         if claim.owner == who.owner {
             claim.owner.clear();
-            claim.expires = 0;
+            (claim.expires, claim.emitted) = (0, 0);
             rows.put_claim(&mut claim)?;
         }
     }

@@ -147,7 +147,7 @@ pub(crate) fn reopen(rows: &mut dyn Rows, stream: &mut StreamRow) -> Result<(), 
     Ok(())
 }
 
-/// All messages leave, whoever has them.
+/// All messages leave, whoever has them, and what is known of their windows.
 pub(crate) fn clear(rows: &mut dyn Rows, stream: &mut StreamRow) -> Result<(), StreamsError> {
     // These are given no numbers any more, but they were appended.
     stream.next += rows.remove_unnumbered(stream.number, i64::MAX)?;
@@ -161,6 +161,7 @@ pub(crate) fn clear(rows: &mut dyn Rows, stream: &mut StreamRow) -> Result<(), S
     }
     rows.remove_messages(stream.number, 0..stream.next)?;
     rows.forgive(stream.number, 0..stream.next)?;
+    rows.remove_windows(stream.number, i64::MAX)?;
     stream.first = stream.next;
     rows.put_stream(stream)
 }

@@ -54,6 +54,7 @@ fn remove(rows: &mut dyn Rows, stream: u64, range: Range<u64>) -> Result<(), Str
 pub(crate) fn old(rows: &mut dyn Rows, stream: &mut StreamRow, now: i64) -> Result<u64, StreamsError> {
     let Some(max_age) = stream.max_age else { return Ok(0) };
     let oldest = now.saturating_sub_unsigned(max_age);
+    rows.remove_windows(stream.number, oldest)?;
     let mut end = stream.next;
     let subscriptions = rows.subscriptions(stream.number)?;
     for subscription in &subscriptions {

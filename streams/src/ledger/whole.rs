@@ -60,13 +60,14 @@ pub(crate) fn take(rows: &mut dyn Rows, who: &Claimant, now: i64) -> Result<bool
     }
     for mut claim in claims {
         claim.owner.clear();
-        claim.expires = 0;
+        (claim.expires, claim.emitted) = (0, 0);
         rows.put_claim(&mut claim)?;
     }
     subscription.owner.clone_from(&who.owner);
     subscription.epoch += 1;
     subscription.expires = now.saturating_add_unsigned(who.lease);
     subscription.lease = who.lease;
+    subscription.emitted = 0;
     unfinished::tidy(rows, &mut subscription)?;
     rows.put_subscription(&mut subscription)?;
     Ok(true)
@@ -77,10 +78,16 @@ fn own(rows: &mut dyn Rows, who: &Claimant) -> Result<Option<SubscriptionRow>, S
     Ok(rows.subscription(who.subscription)?.filter(|subscription| subscription.owner == who.owner))
 }
 
-/// The lease goes on. Says whether it is still the consumer's.
-pub(crate) fn renew(rows: &mut dyn Rows, who: &Claimant, now: i64) -> Result<bool, StreamsError> {
+/// The lease goes on, and the function was given what is before `emitted`. Says whether it is still the consumer's.
+pub(crate) fn renew(
+    rows: &mut dyn Rows,
+    who: &Claimant,
+    emitted: u64,
+    now: i64,
+) -> Result<bool, StreamsError> {
     let Some(mut subscription) = own(rows, who)? else { return Ok(false) };
     subscription.expires = now.saturating_add_unsigned(who.lease);
+    subscription.emitted = subscription.emitted.max(emitted);
     rows.put_subscription(&mut subscription)?;
     Ok(true)
 }
@@ -89,7 +96,7 @@ pub(crate) fn renew(rows: &mut dyn Rows, who: &Claimant, now: i64) -> Result<boo
 pub(crate) fn release(rows: &mut dyn Rows, who: &Claimant) -> Result<(), StreamsError> {
     if let Some(mut subscription) = own(rows, who)? {
         subscription.owner.clear();
-        subscription.expires = 0;
+        (subscription.expires, subscription.emitted) = (0, 0);
         rows.put_subscription(&mut subscription)?;
     }
     Ok(())

@@ -5,7 +5,10 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{CheckpointRow, ClaimRow, EachMessage, Rows, Store, StreamRow, SubscriptionRow, Texts, Work};
+use super::{
+    CheckpointRow, ClaimRow, EachMessage, EachWindow, Rows, Store, StreamRow, SubscriptionRow, Texts,
+    WindowRow, Work,
+};
 use crate::error::StreamsError;
 
 /// Streams in memory.
@@ -85,6 +88,7 @@ struct Tables {
     /// Stream, message, subscription.
     refused: BTreeMap<(u64, u64, u64), ()>,
     checkpoints: BTreeMap<(String, u32), CheckpointRow>,
+    windows: BTreeMap<u64, WindowRow>,
 }
 
 /// What takes a change back.
@@ -148,6 +152,10 @@ fn checkpoints(tables: &mut Tables) -> &mut BTreeMap<(String, u32), CheckpointRo
     &mut tables.checkpoints
 }
 
+fn windows(tables: &mut Tables) -> &mut BTreeMap<u64, WindowRow> {
+    &mut tables.windows
+}
+
 impl Rows for Transaction<'_> {
     fn streams(&mut self) -> Result<Vec<StreamRow>, StreamsError> {
         let mut all: Vec<StreamRow> = self.tables.streams.values().cloned().collect();
@@ -182,6 +190,7 @@ impl Rows for Transaction<'_> {
             }
             self.set(subscriptions, subscription.number, None);
         }
+        self.remove_windows(number, i64::MAX)?;
         self.set(streams, number, None);
         Ok(())
     }
@@ -279,6 +288,28 @@ impl Rows for Transaction<'_> {
             self.set(refused, (stream, message, subscription), None);
         }
         Ok(())
+    }
+
+    fn put_window(&mut self, row: &mut WindowRow) -> Result<(), StreamsError> {
+        let number = self.number(&mut row.number);
+        self.set(windows, number, Some(row.clone()));
+        Ok(())
+    }
+
+    fn windows(&mut self, stream: u64, from: u64, each: &mut EachWindow<'_>) -> Result<(), StreamsError> {
+        let mut own =
+            self.tables.windows.range(from..).map(|(_, row)| row).filter(|row| row.stream == stream);
+        while own.next().is_some_and(&mut *each) {}
+        Ok(())
+    }
+
+    fn remove_windows(&mut self, stream: u64, before: i64) -> Result<u64, StreamsError> {
+        let old = self.tables.windows.values().filter(|row| row.stream == stream && row.created < before);
+        let old: Vec<u64> = old.map(|row| row.number).collect();
+        for number in &old {
+            self.set(windows, *number, None);
+        }
+        Ok(old.len() as u64)
     }
 
     fn checkpoint(&mut self, name: &str, lane: u32) -> Result<Option<CheckpointRow>, StreamsError> {

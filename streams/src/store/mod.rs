@@ -6,7 +6,9 @@
 pub(crate) mod memory;
 #[cfg(feature = "mongodb")]
 pub(crate) mod mongodb;
+mod row;
 pub(crate) mod sqlite;
+mod texts;
 
 use std::ops::Range;
 
@@ -131,7 +133,7 @@ pub trait Rows {
     fn stream(&mut self, number: u64) -> Result<Option<StreamRow>, StreamsError>;
     /// Writes a row, a new one or over the one of its number. Names are unique.
     fn put_stream(&mut self, row: &mut StreamRow) -> Result<(), StreamsError>;
-    /// Takes a stream away, with all its messages, subscriptions, claims and marks.
+    /// Takes a stream away, with all its messages, subscriptions, claims, marks and windows.
     fn remove_stream(&mut self, number: u64) -> Result<(), StreamsError>;
 
     /// The subscriptions to a stream.
@@ -194,6 +196,13 @@ pub trait Rows {
     /// Takes such marks away, of all messages of a range.
     fn forgive(&mut self, stream: u64, range: Range<u64>) -> Result<(), StreamsError>;
 
+    /// Writes a new window, which is given its number: one above all that were there before.
+    fn put_window(&mut self, row: &mut WindowRow) -> Result<(), StreamsError>;
+    /// Shows the windows of a stream in their order, from this number on, until `each` says no.
+    fn windows(&mut self, stream: u64, from: u64, each: &mut EachWindow<'_>) -> Result<(), StreamsError>;
+    /// Takes the windows away that were made before this time. Returns how many there were.
+    fn remove_windows(&mut self, stream: u64, before: i64) -> Result<u64, StreamsError>;
+
     /// What the last commit of a lane recorded.
     fn checkpoint(&mut self, name: &str, lane: u32) -> Result<Option<CheckpointRow>, StreamsError>;
     /// Writes a row, a new one or over the one of its name and lane.
@@ -216,233 +225,26 @@ pub trait Rows {
 /// ```
 pub type EachMessage<'a> = dyn FnMut(u64, i64, &[u8]) -> bool + 'a;
 
-/// A stream. Times are milliseconds since the Unix epoch.
+/// What is shown of windows. Says whether more are wanted.
 ///
 /// ```
-/// use watermill_streams::store::StreamRow;
+/// use watermill_streams::store::{EachWindow, WindowRow};
 ///
-/// let stream = StreamRow::new("readings", 1_700_000_000_000);
-/// assert!(stream.number == 0 && stream.closed.is_none());
+/// let mut count = 0;
+/// let all: &mut EachWindow<'_> = &mut |_| {
+///     count += 1;
+///     true
+/// };
+/// assert!(all(&WindowRow::default()));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StreamRow {
-    /// Its number.
-    pub number: u64,
-    /// Its name.
-    pub name: String,
-    /// When it was made.
-    pub created: i64,
-    /// No message below this one is there, but for such that were left out.
-    pub first: u64,
-    /// The number of the next message.
-    pub next: u64,
-    /// When it was closed.
-    pub closed: Option<i64>,
-    /// How often consumers look whether other processes have appended, in milliseconds.
-    pub interval: u64,
-    /// How old messages become, in milliseconds.
-    pub max_age: Option<u64>,
-}
-
-impl StreamRow {
-    /// A new one.
-    ///
-    /// ```
-    /// # use watermill_streams::store::StreamRow;
-    /// assert_eq!(StreamRow::new("readings", 0).next, 0);
-    /// ```
-    #[must_use]
-    pub fn new(name: &str, created: i64) -> Self {
-        Self { name: name.to_owned(), created, interval: 10, ..Self::default() }
-    }
-}
-
-/// A subscription: who has seen what of a stream. Unfinished are its claims, and all from `next` on.
-///
-/// ```
-/// use watermill_streams::store::SubscriptionRow;
-///
-/// assert_eq!(SubscriptionRow::default().owner, "");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SubscriptionRow {
-    /// Its number.
-    pub number: u64,
-    /// Which stream.
-    pub stream: u64,
-    /// Its name; that of the consumers that share the stream is empty.
-    pub name: String,
-    /// When it was made.
-    pub created: i64,
-    /// The first message that was never claimed.
-    pub next: u64,
-    /// Messages stay when they are done with.
-    pub keep: bool,
-    /// Who has the whole of it; empty for nobody.
-    pub owner: String,
-    /// How often the whole of it has changed hands.
-    pub epoch: u64,
-    /// Until when the owner has it.
-    pub expires: i64,
-    /// For how long owners have it when they renew it, in milliseconds.
-    pub lease: u64,
-    /// All of the stream is done with, and it was closed.
-    pub ended: bool,
-    /// How many messages were done with.
-    pub processed: u64,
-    /// When the last ones were.
-    pub last_read: Option<i64>,
-    /// From this message on all stay, though they are done with: what comes next is compared with it.
-    pub hold: Option<u64>,
-}
-
-/// Messages that one consumer has, or that were given back.
-///
-/// ```
-/// use watermill_streams::store::ClaimRow;
-///
-/// let given_back = ClaimRow { first: 10, until: 20, ..ClaimRow::default() };
-/// assert_eq!(given_back.owner, "");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ClaimRow {
-    /// Its number.
-    pub number: u64,
-    /// Under which subscription.
-    pub subscription: u64,
-    /// The first message.
-    pub first: u64,
-    /// The one behind the last.
-    pub until: u64,
-    /// Who has them; empty for nobody.
-    pub owner: String,
-    /// How often they have changed hands.
-    pub epoch: u64,
-    /// Until when the owner has them.
-    pub expires: i64,
-    /// For how long owners have them when they renew the claim, in milliseconds.
-    pub lease: u64,
-}
-
-/// Where the inputs of a lane stand.
-///
-/// ```
-/// use watermill_streams::store::CheckpointRow;
-///
-/// let new = CheckpointRow { name: "speeds".to_owned(), ..CheckpointRow::default() };
-/// assert_eq!((new.lane, new.epoch), (0, 0));
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CheckpointRow {
-    /// Of which mill.
-    pub name: String,
-    /// Of which lane.
-    pub lane: u32,
-    /// How often the lane has changed hands.
-    pub epoch: u64,
-    /// What is recorded; empty before the first commit.
-    pub state: String,
-}
-
-/// Texts of messages, one behind the other in one buffer.
-///
-/// ```
-/// use watermill_streams::store::Texts;
-///
-/// let mut texts = Texts::default();
-/// texts.bytes.extend_from_slice(b"20");
-/// texts.end();
-/// assert_eq!(texts.iter().collect::<Vec<_>>(), [b"20"]);
-/// ```
-#[derive(Debug, Clone, Default)]
-pub struct Texts {
-    /// All bytes.
-    pub bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Texts {
-    /// These texts.
-    ///
-    /// ```
-    /// # use watermill_streams::store::Texts;
-    /// assert_eq!(Texts::of([b"20".as_slice(), b"21"]).len(), 2);
-    /// ```
-    #[must_use]
-    pub fn of<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut all = Self::default();
-        for text in texts {
-            all.bytes.extend_from_slice(text);
-            all.end();
-        }
-        all
-    }
-
-    /// What was written to `bytes` since the last text is another one.
-    ///
-    /// ```
-    /// # use watermill_streams::store::Texts;
-    /// let mut texts = Texts::default();
-    /// texts.end();
-    /// assert_eq!(texts.iter().next(), Some(&b""[..]));
-    /// ```
-    pub fn end(&mut self) {
-        self.ends.push(self.bytes.len());
-    }
-
-    /// How many there are.
-    ///
-    /// ```
-    /// # use watermill_streams::store::Texts;
-    /// assert_eq!(Texts::default().len(), 0);
-    /// ```
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there are none.
-    ///
-    /// ```
-    /// # use watermill_streams::store::Texts;
-    /// assert!(Texts::default().is_empty());
-    /// ```
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// Each of them.
-    ///
-    /// ```
-    /// # use watermill_streams::store::Texts;
-    /// let texts = Texts::of([b"20".as_slice(), b"", b"21"]);
-    /// assert_eq!(texts.iter().map(<[u8]>::len).collect::<Vec<_>>(), [2, 0, 2]);
-    /// ```
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut from = 0;
-        self.ends.iter().map(move |end| {
-            let text = self.bytes.get(from..*end).unwrap_or_default();
-            from = *end;
-            text
-        })
-    }
-
-    /// Forgets what was written to `bytes` since the last text.
-    pub(crate) fn undo(&mut self) {
-        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
-    }
-
-    /// Takes all out.
-    pub(crate) fn take(&mut self) -> Self {
-        std::mem::take(self)
-    }
-}
+pub type EachWindow<'a> = dyn FnMut(&WindowRow) -> bool + 'a;
 
 pub use memory::MemoryStore;
 #[cfg(feature = "mongodb")]
 pub use mongodb::MongoStore;
+pub use row::{CheckpointRow, ClaimRow, StreamRow, SubscriptionRow, WindowRow};
 pub use sqlite::SqliteStore;
+pub use texts::Texts;
 
 /// Has `work` done in a transaction, and returns what it does.
 pub(crate) fn writing<T>(

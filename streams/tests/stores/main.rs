@@ -6,6 +6,7 @@ use std::sync::Arc;
 use watermill_streams::StreamsError;
 use watermill_streams::store::{
     CheckpointRow, ClaimRow, MemoryStore, Rows, SqliteStore, Store, StreamRow, SubscriptionRow, Texts,
+    WindowRow,
 };
 
 #[cfg(feature = "mongodb")]
@@ -43,6 +44,7 @@ fn fill(rows: &mut dyn Rows, name: &str) -> (StreamRow, SubscriptionRow, ClaimRo
         processed: 13,
         last_read: Some(14),
         hold: Some(1),
+        emitted: 2,
         number: 0,
     };
     rows.put_subscription(&mut subscription).unwrap();
@@ -54,6 +56,7 @@ fn fill(rows: &mut dyn Rows, name: &str) -> (StreamRow, SubscriptionRow, ClaimRo
         epoch: 1,
         expires: 11,
         lease: 12,
+        emitted: 2,
         number: 0,
     };
     rows.put_claim(&mut claim).unwrap();
@@ -71,6 +74,7 @@ fn conforms(store: &Arc<dyn Store>) {
     numbers_of_streams_do_not_come_again(store);
     transactions_come_one_after_the_other(store);
     changes_are_told(store);
+    windows_come_back_in_their_order(store);
 }
 
 fn rows_come_back_as_they_were_put(store: &Arc<dyn Store>) {
@@ -215,6 +219,72 @@ fn transactions_come_one_after_the_other(store: &Arc<dyn Store>) {
     store
         .read(&mut |rows| {
             assert_eq!(rows.stream_named("counted")?.unwrap().next, 200);
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn windows_of(rows: &mut dyn Rows, stream: u64, from: u64) -> Vec<WindowRow> {
+    let mut all = Vec::new();
+    rows.windows(stream, from, &mut |row| {
+        all.push(row.clone());
+        true
+    })
+    .unwrap();
+    all
+}
+
+fn windows_come_back_in_their_order(store: &Arc<dyn Store>) {
+    store
+        .write(true, &mut |rows| {
+            let (stream, subscription, _) = fill(rows, "windowed");
+            let (other, _, _) = fill(rows, "other windows");
+            let mut put = Vec::new();
+            for (created, messages) in [(1, vec![0..2]), (2, vec![]), (3, vec![4..5, 2..3])] {
+                let mut row = WindowRow {
+                    number: 0,
+                    stream: stream.number,
+                    subscription: subscription.number,
+                    created,
+                    messages,
+                };
+                rows.put_window(&mut row)?;
+                put.push(row);
+            }
+            let mut elsewhere = WindowRow { stream: other.number, created: 1, ..WindowRow::default() };
+            rows.put_window(&mut elsewhere)?;
+            assert!(put.windows(2).all(|pair| pair[0].number < pair[1].number));
+            assert_eq!(windows_of(rows, stream.number, 0), put);
+            assert_eq!(windows_of(rows, stream.number, put[1].number), put[1..]);
+            let mut shown = 0;
+            rows.windows(stream.number, 0, &mut |_| {
+                shown += 1;
+                shown < 2
+            })?;
+            assert_eq!(shown, 2);
+            assert_eq!(rows.remove_windows(stream.number, 3)?, 2);
+            assert_eq!(rows.remove_windows(stream.number, 3)?, 0);
+            assert_eq!(windows_of(rows, stream.number, 0), put[2..]);
+            rows.remove_stream(stream.number)?;
+            assert!(windows_of(rows, stream.number, 0).is_empty());
+            assert_eq!(windows_of(rows, other.number, 0), [elsewhere]);
+            Ok(())
+        })
+        .unwrap();
+    // What fails leaves none, and takes none away.
+    let failed = store.write(true, &mut |rows| {
+        let other = rows.stream_named("other windows")?.unwrap();
+        rows.remove_windows(other.number, i64::MAX)?;
+        rows.put_window(&mut WindowRow { stream: other.number, created: 77, ..WindowRow::default() })?;
+        Err(refused())
+    });
+    assert!(failed.is_err());
+    store
+        .read(&mut |rows| {
+            let other = rows.stream_named("other windows")?.unwrap();
+            let created: Vec<i64> =
+                windows_of(rows, other.number, 0).iter().map(|window| window.created).collect();
+            assert_eq!(created, [1]);
             Ok(())
         })
         .unwrap();

@@ -16,6 +16,7 @@
 //! 5. The engine loads batches, walks, writes, and commits: [`Committer::commit`] with a [`Checkpoint`].
 
 mod batch;
+mod call_log;
 mod catalog;
 pub mod codec;
 pub(crate) mod feed;
@@ -27,6 +28,7 @@ mod tokens;
 
 pub use crate::origin::Origin;
 pub use batch::{Batch, Fault, Headers, InputEnd, Offsets, Places, RawRecords};
+pub use call_log::{CallLog, EmittedWindow};
 pub use catalog::{AnySink, AnySource, Catalog, InputDecl, InputRequest, Job, OutputDecl, OutputRequest};
 pub use ownership::{Owned, Ownership};
 pub use pair::{BrokerExt, Pair};
@@ -98,6 +100,21 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Starts a run. `job` names the inputs and outputs this run needs from this broker, by their place in the catalog.
     fn open<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Box<dyn Session>, BrokerError>>;
+}
+
+/// A broker that several runs have in hand.
+impl<B: Broker + ?Sized> Broker for std::sync::Arc<B> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn catalog(&self) -> Result<Catalog, BrokerError> {
+        (**self).catalog()
+    }
+
+    fn open<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Box<dyn Session>, BrokerError>> {
+        (**self).open(job)
+    }
 }
 
 /// One run of one mill on one broker.
@@ -404,6 +421,12 @@ pub trait Committer: Send {
     /// So much was written since the last commit that the next one should come soon. Asked every few calls.
     fn is_full(&self) -> bool {
         false
+    }
+
+    /// Where the engine tells which windows it calls the function for, if the broker wants to know; asked once, before the walk begins. The default does
+    /// not: whoever does pays for it with each master.
+    fn call_log(&self) -> Option<CallLog> {
+        None
     }
 
     /// The lane stops without finishing: what was written since the last commit is dropped.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    AnySource, BoxFuture, Broker, Catalog, Checkpoint, Committer, Job, Lane, LaneOutputs, Ownership,
+    AnySource, BoxFuture, Broker, CallLog, Catalog, Checkpoint, Committer, Job, Lane, LaneOutputs, Ownership,
     Position, Session,
 };
 use crate::error::BrokerError;
@@ -260,6 +260,10 @@ impl Committer for PairCommitter {
 
     fn is_full(&self) -> bool {
         self.committers.iter().flatten().any(|committer| committer.is_full())
+    }
+
+    fn call_log(&self) -> Option<CallLog> {
+        self.committers.iter().flatten().find_map(|committer| committer.call_log())
     }
 
     fn abort(&mut self) -> BoxFuture<'_, Result<(), BrokerError>> {

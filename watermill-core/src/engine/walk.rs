@@ -182,7 +182,7 @@ pub(crate) struct Walk {
     pub(super) meta: Vec<usize>,
     /// The parameters that are `&WindowInfo`.
     pub(super) info: Vec<usize>,
-    /// Where the masters of the call came from, and their numbers; kept only where calls that fail leave dead letters.
+    /// Where the masters of the call came from, and their numbers; kept only where calls that fail leave dead letters, or a broker logs calls.
     pub(super) masters: Option<Vec<(RecordMeta, u64)>>,
     /// The next master.
     pub(super) next: u64,
@@ -247,6 +247,11 @@ impl Walk {
         self.masters = Some(Vec::new());
         // Calls are looked at one by one.
         self.plain = false;
+    }
+
+    /// Where the masters of the call being made came from, if that is remembered.
+    pub(crate) fn masters(&self) -> impl Iterator<Item = &RecordMeta> {
+        self.masters.iter().flatten().map(|(meta, _)| meta)
     }
 
     /// Where the masters of the call being made came from, if that is remembered, and their numbers.

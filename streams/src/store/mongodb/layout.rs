@@ -69,7 +69,7 @@ pub(super) fn prepare(driver: &Driver) -> Result<(), StreamsError> {
 fn indexes(driver: &Driver) -> Result<(), StreamsError> {
     let unique = || Some(IndexOptions::builder().unique(true).build());
     let expires = || Some(IndexOptions::builder().expire_after(FORGOTTEN).build());
-    let all: [(&str, Document, Option<IndexOptions>); 12] = [
+    let all: [(&str, Document, Option<IndexOptions>); 13] = [
         (STREAM, doc! { "created": 1 }, None),
         (STREAM, doc! { "name": 1 }, unique()),
         (BUFFER, doc! { "created": 1 }, None),
@@ -78,6 +78,7 @@ fn indexes(driver: &Driver) -> Result<(), StreamsError> {
         (BUFFER, doc! { "stream": 1, "processed": 1, "_id": 1 }, None),
         (WINDOW, doc! { "created": 1 }, None),
         (WINDOW, doc! { "stream": 1 }, None),
+        (WINDOW, doc! { "stream": 1, "watermill.number": 1 }, None),
         (LEDGERS, doc! { "name": 1 }, None),
         (SEGMENTS, doc! { "stream": 1, "until": 1 }, None),
         (REFUSED, doc! { "stream": 1, "message": 1 }, None),

@@ -5,7 +5,7 @@ use bson::{Bson, DateTime, Document, doc};
 
 use crate::store::{ClaimRow, StreamRow, SubscriptionRow};
 
-/// The number of a subscription or a claim is made of that of its stream and its own, which takes so many bits.
+/// The number of a subscription, a claim or a window is made of that of its stream and its own, which takes so many bits.
 const BITS: u32 = 36;
 
 /// The stream that a subscription or a claim belongs to.
@@ -17,7 +17,7 @@ pub(super) fn stream_of(number: u64) -> u64 {
 pub(super) struct Ledger {
     pub(super) row: StreamRow,
     pub(super) subscriptions: Vec<(SubscriptionRow, Vec<ClaimRow>)>,
-    /// How many subscriptions and claims there ever were.
+    /// How many subscriptions, claims and windows there ever were.
     last: u64,
     /// How many messages are marked as left out.
     pub(super) refused: i64,
@@ -81,6 +81,7 @@ fn claims(documents: &Document, subscription: u64) -> Vec<ClaimRow> {
             epoch: number(claim, "epoch"),
             expires: signed(claim, "expires"),
             lease: number(claim, "lease"),
+            emitted: number(claim, "emitted"),
         })
         .collect()
 }
@@ -118,6 +119,7 @@ impl Ledger {
                     processed: number(found, "processed"),
                     last_read: some(found, "last_read", signed),
                     hold: some(found, "hold", number),
+                    emitted: number(found, "emitted"),
                 };
                 let claims = claims(found, of.number);
                 (of, claims)
@@ -145,7 +147,7 @@ impl Ledger {
                         doc! {
                             "number": claim.number.cast_signed(), "first": claim.first.cast_signed(), "until": claim.until.cast_signed(),
                             "owner": &claim.owner, "epoch": claim.epoch.cast_signed(), "expires": claim.expires,
-                            "lease": claim.lease.cast_signed(),
+                            "lease": claim.lease.cast_signed(), "emitted": claim.emitted.cast_signed(),
                         }
                     })
                     .collect();
@@ -153,7 +155,8 @@ impl Ledger {
                     "number": of.number.cast_signed(), "name": &of.name, "created": of.created, "next": of.next.cast_signed(),
                     "keep": of.keep, "owner": &of.owner, "epoch": of.epoch.cast_signed(), "expires": of.expires,
                     "lease": of.lease.cast_signed(), "ended": of.ended, "processed": of.processed.cast_signed(),
-                    "last_read": of.last_read, "hold": of.hold.map(u64::cast_signed), "claims": claims,
+                    "last_read": of.last_read, "hold": of.hold.map(u64::cast_signed),
+                    "emitted": of.emitted.cast_signed(), "claims": claims,
                 }
             })
             .collect();
@@ -184,8 +187,8 @@ impl Ledger {
         Self { row, is_new: true, changed: true, ..Self::default() }
     }
 
-    /// A number for a new subscription or claim.
-    fn fresh(&mut self) -> u64 {
+    /// A number for a new subscription, claim or window.
+    pub(super) fn fresh(&mut self) -> u64 {
         self.last += 1;
         (self.row.number << BITS) | self.last
     }

@@ -3,14 +3,17 @@
 use std::ops::Range;
 
 use bson::oid::ObjectId;
-use bson::{DateTime, Document, RawDocumentBuf, doc};
+use bson::{DateTime, Document, RawDocument, RawDocumentBuf, doc};
 
 use super::layout::{BUFFER, SEGMENTS};
 use super::message::{self, Marker};
 use super::segments::Segment;
 use super::transaction::{Find, MongoRows, Told};
 use super::values;
-use crate::store::{EachMessage, Texts};
+use crate::store::Texts;
+
+/// What is shown of a document: the number of the message, and what was asked for. Says whether more is wanted.
+pub(super) type EachDocument<'a> = dyn FnMut(u64, &RawDocument) -> Result<bool, bson::error::Error> + 'a;
 
 /// So many segments are read at once.
 const SEGMENTS_AT_ONCE: i64 = 16;
@@ -22,6 +25,15 @@ pub(super) fn waiting(name: &str) -> Document {
     doc! {
         "stream": name, "processed": false, "_id": { "$gte": least, "$lte": most }, "watermill": { "$exists": false },
     }
+}
+
+/// When a message came, and its text.
+pub(super) fn shown(message: &RawDocument, text: &mut Vec<u8>) -> Result<i64, bson::error::Error> {
+    text.clear();
+    if let Some(data) = message.get("data")? {
+        values::decode(data, text)?;
+    }
+    Ok(message.get_datetime("created").map_or(0, DateTime::timestamp_millis))
 }
 
 impl MongoRows<'_> {
@@ -50,7 +62,7 @@ impl MongoRows<'_> {
     }
 
     /// The segments that messages of a range are in, in order, beginning with `range.start`: some of them.
-    pub(super) fn segments(&mut self, stream: u64, range: &Range<u64>) -> Told<Vec<Segment>> {
+    fn segments(&mut self, stream: u64, range: &Range<u64>) -> Told<Vec<Segment>> {
         let mut all = Vec::new();
         let mut at = range.start;
         while at < range.end {
@@ -79,12 +91,36 @@ impl MongoRows<'_> {
         Ok(all)
     }
 
-    /// Shows messages of a segment. Says whether more is wanted.
-    pub(super) fn messages_of(
+    /// Shows the documents of a range of messages in their order, with these fields, until `each` says no.
+    pub(super) fn walk(
+        &mut self,
+        stream: u64,
+        range: Range<u64>,
+        fields: Document,
+        each: &mut EachDocument<'_>,
+    ) -> Told<()> {
+        self.flush_messages()?;
+        let mut left = range;
+        while !left.is_empty() {
+            let segments = self.segments(stream, &left)?;
+            let Some(end) = segments.last().map(Segment::end) else { return Ok(()) };
+            for segment in &segments {
+                if !self.walk_segment(segment, &left, &fields, each)? {
+                    return Ok(());
+                }
+            }
+            left.start = end.max(left.start + 1);
+        }
+        Ok(())
+    }
+
+    /// Says whether more is wanted.
+    fn walk_segment(
         &mut self,
         segment: &Segment,
         range: &Range<u64>,
-        each: &mut EachMessage<'_>,
+        fields: &Document,
+        each: &mut EachDocument<'_>,
     ) -> Told<bool> {
         let from = range.start.max(segment.base);
         let ids = segment.ids(from, range.end);
@@ -94,26 +130,20 @@ impl MongoRows<'_> {
                 "_id": { "$gte": *first, "$lte": *last }, "watermill.stream": segment.stream.cast_signed(),
                 "watermill.segment": segment.base.cast_signed(),
             },
-            fields: Some(doc! { "created": 1, "data": 1 }),
+            fields: Some(fields.clone()),
             sort: Some(doc! { "_id": 1 }),
             limit: None,
         };
-        let (mut at, mut more, mut text) = (0, true, Vec::new());
+        let (mut at, mut more) = (0, true);
         self.each(BUFFER, find, |message| {
             let id = message.get_object_id("_id").ok();
             // Both are in the same order.
             while id.is_some_and(|id| ids.get(at).is_some_and(|other| *other < id)) {
                 at += 1;
             }
-            if id.is_none() || ids.get(at).copied() != id {
-                return Ok(true);
+            if id.is_some() && ids.get(at).copied() == id {
+                more = each(from + at as u64, message)?;
             }
-            let created = message.get_datetime("created").map_or(0, DateTime::timestamp_millis);
-            text.clear();
-            if let Some(data) = message.get("data")? {
-                values::decode(data, &mut text)?;
-            }
-            more = each(from + at as u64, created, &text);
             Ok(more)
         })?;
         Ok(more)

@@ -7,6 +7,7 @@
 //! | `ledger.rs` | what is known of a stream, as documents |
 //! | `message.rs`, `values.rs` | a message as a document; JSON as BSON, and back |
 //! | `segments.rs` | which messages have which numbers |
+//! | `windows.rs` | windows of messages that are kept |
 //! | `transaction.rs` | reads and writes of a transaction; `rows.rs`, `messages.rs`: what they are to the ledger |
 //! | `appends.rs` | appends without a transaction, and whether a stream is open |
 //! | `writers.rs` | who writes, and what killed processes have left open |
@@ -23,6 +24,7 @@ mod rows;
 mod segments;
 mod transaction;
 mod values;
+mod windows;
 mod writers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +72,7 @@ const ASKED: Duration = Duration::from_millis(2);
 /// |---|---|---|
 /// | `stream` | a stream | minibatch's `name`, `status` (`open` or `closed`), `created`, `closed`, `interval`, `last_read`; ours in `watermill`: `number`, `interval` in milliseconds, `max_age` |
 /// | `buffer` | a message | minibatch's `stream` (its name), `created`, `data`, `processed`; ours in `watermill`, of one that has a number: `stream`, `segment` |
+/// | `window` | a window of messages that are kept | minibatch's `stream`, `created`, `data` (of its messages), `processed: true`, `query`; ours in `watermill`: `number`, `subscription`, `messages` |
 /// | `watermill_streams` | what consumers of a stream have | `first`, `next`, the subscriptions and their claims |
 /// | `watermill_segments` | messages that were given numbers at once | `base`, and the `_id`s of the messages in their order |
 /// | `watermill_refused` | a message that was left out | `stream`, `message`, `subscription` |

@@ -8,12 +8,14 @@ use bson::{DateTime, Document, RawDocumentBuf, doc};
 use super::layout::{BUFFER, CHECKPOINTS, LEDGERS, REFUSED, SEGMENTS, STREAM, WINDOW};
 use super::ledger::{self, Ledger, stream_of};
 use super::message::Marker;
-use super::messages::waiting;
+use super::messages::{shown, waiting};
 use super::segments::{self, Segment};
 use super::transaction::{Find, MongoRows, Told};
-use super::values;
+use super::windows;
 use crate::ledger::unfinished;
-use crate::store::{CheckpointRow, ClaimRow, EachMessage, Rows, StreamRow, SubscriptionRow, Texts};
+use crate::store::{
+    CheckpointRow, ClaimRow, EachMessage, EachWindow, Rows, StreamRow, SubscriptionRow, Texts, WindowRow,
+};
 
 impl MongoRows<'_> {
     /// The stream, which is known to be there.
@@ -208,11 +210,7 @@ impl Rows for MongoRows<'_> {
         self.showed = true;
         let (mut number, mut text) = (row.next, Vec::new());
         self.each(BUFFER, find, |message| {
-            let created = message.get_datetime("created").map_or(0, DateTime::timestamp_millis);
-            text.clear();
-            if let Some(data) = message.get("data")? {
-                values::decode(data, &mut text)?;
-            }
+            let created = shown(message, &mut text)?;
             number += 1;
             Ok(each(number - 1, created, &text))
         })
@@ -235,21 +233,12 @@ impl Rows for MongoRows<'_> {
     }
 
     fn messages(&mut self, stream: u64, range: Range<u64>, each: &mut EachMessage<'_>) -> Told<()> {
-        self.flush_messages()?;
         self.showed = true;
-        let mut left = range;
-        while !left.is_empty() {
-            let segments = self.segments(stream, &left)?;
-            let Some(last) = segments.last() else { return Ok(()) };
-            let end = last.end();
-            for segment in &segments {
-                if !self.messages_of(segment, &left, each)? {
-                    return Ok(());
-                }
-            }
-            left.start = end.max(left.start + 1);
-        }
-        Ok(())
+        let mut text = Vec::new();
+        self.walk(stream, range, doc! { "created": 1, "data": 1 }, &mut |number, message| {
+            let created = shown(message, &mut text)?;
+            Ok(each(number, created, &text))
+        })
     }
 
     fn remove_messages(&mut self, stream: u64, range: Range<u64>) -> Told<()> {
@@ -325,6 +314,38 @@ impl Rows for MongoRows<'_> {
         ledger.refused -= gone;
         ledger.changed = true;
         Ok(())
+    }
+
+    fn put_window(&mut self, row: &mut WindowRow) -> Told<()> {
+        let ledger = self.known(row.stream)?;
+        if row.number == 0 {
+            row.number = ledger.fresh();
+            ledger.changed = true;
+        }
+        self.windows.push(row.clone());
+        Ok(())
+    }
+
+    fn windows(&mut self, stream: u64, from: u64, each: &mut EachWindow<'_>) -> Told<()> {
+        let Some(name) = self.name_of(stream)? else { return Ok(()) };
+        self.flush_windows()?;
+        let find = Find {
+            filter: doc! { "stream": name, "watermill.number": { "$gte": from.cast_signed() } },
+            fields: Some(doc! { "created": 1, "watermill": 1 }),
+            sort: Some(doc! { "watermill.number": 1 }),
+            limit: None,
+        };
+        self.each(WINDOW, find, |window| Ok(windows::read(window, stream).is_none_or(|row| each(&row))))
+    }
+
+    fn remove_windows(&mut self, stream: u64, before: i64) -> Told<u64> {
+        let Some(name) = self.name_of(stream)? else { return Ok(0) };
+        self.flush_windows()?;
+        let mut filter = doc! { "stream": name, "watermill.number": { "$exists": true } };
+        if before < i64::MAX {
+            filter.insert("created", doc! { "$lt": DateTime::from_millis(before) });
+        }
+        Ok(self.delete("remove windows", WINDOW, vec![filter])?.cast_unsigned())
     }
 
     fn checkpoint(&mut self, name: &str, lane: u32) -> Told<Option<CheckpointRow>> {

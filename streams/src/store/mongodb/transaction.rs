@@ -18,7 +18,7 @@ use super::message::Marker;
 use super::segments::Segment;
 use super::{MongoStore, PATIENCE};
 use crate::error::StreamsError;
-use crate::store::{CheckpointRow, Work};
+use crate::store::{CheckpointRow, WindowRow, Work};
 
 pub(super) type Told<T> = Result<T, StreamsError>;
 
@@ -59,6 +59,8 @@ pub(super) struct MongoRows<'a> {
     pub(super) pending: Pending,
     /// What messages have no numbers yet: the stream, their `_id`s, and whether these are all.
     pub(super) ahead: Option<(u64, Vec<ObjectId>, bool)>,
+    /// Windows that are to be written.
+    pub(super) windows: Vec<WindowRow>,
     /// What was removed.
     pub(super) removed: Vec<(u64, std::ops::Range<u64>)>,
     /// Segments that will be there when it is over.
@@ -92,6 +94,7 @@ impl<'a> MongoRows<'a> {
             checkpoints: BTreeMap::new(),
             pending: Pending::default(),
             ahead: None,
+            windows: Vec::new(),
             removed: Vec::new(),
             fresh: Vec::new(),
             adopt: None,
@@ -277,7 +280,7 @@ impl<'a> MongoRows<'a> {
         self.run(action, rawdoc! { "update": collection, "updates": all })
     }
 
-    fn raw(&self, action: &str, document: &Document) -> Told<RawDocumentBuf> {
+    pub(super) fn raw(&self, action: &str, document: &Document) -> Told<RawDocumentBuf> {
         RawDocumentBuf::try_from(document)
             .map_err(|cause| StreamsError::storage(&self.store.driver.failures.store, action, cause))
     }
@@ -360,6 +363,7 @@ impl<'a> MongoRows<'a> {
 
     /// Sends all that was gathered; the ledgers last, which others wait for.
     fn flush(&mut self) -> Told<()> {
+        self.flush_windows()?;
         self.flush_messages()?;
         let changed: Vec<Ledger> =
             self.ledgers.values().flatten().filter(|ledger| ledger.stream_changed).cloned().collect();

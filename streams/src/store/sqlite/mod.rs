@@ -8,6 +8,7 @@
 
 mod failure;
 mod layout;
+mod ranges;
 mod rows;
 
 use std::path::{Path, PathBuf};

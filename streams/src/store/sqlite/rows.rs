@@ -5,8 +5,11 @@ use std::ops::Range;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::failure::Failures;
+use super::ranges;
 use crate::error::StreamsError;
-use crate::store::{CheckpointRow, ClaimRow, EachMessage, Rows, StreamRow, SubscriptionRow, Texts};
+use crate::store::{
+    CheckpointRow, ClaimRow, EachMessage, EachWindow, Rows, StreamRow, SubscriptionRow, Texts, WindowRow,
+};
 
 /// A message's own number takes so many bits of its place; the number of its stream the rest.
 const BITS: u32 = 40;
@@ -96,7 +99,7 @@ fn stream(row: &Row<'_>) -> rusqlite::Result<StreamRow> {
     })
 }
 
-const SUBSCRIPTION: &str = "SELECT number, stream, name, created, next, keep, owner, epoch, expires, lease, ended, processed, last_read, hold FROM subscription";
+const SUBSCRIPTION: &str = "SELECT number, stream, name, created, next, keep, owner, epoch, expires, lease, ended, processed, last_read, hold, emitted FROM subscription";
 
 fn subscription(row: &Row<'_>) -> rusqlite::Result<SubscriptionRow> {
     Ok(SubscriptionRow {
@@ -114,6 +117,7 @@ fn subscription(row: &Row<'_>) -> rusqlite::Result<SubscriptionRow> {
         processed: row.get(11)?,
         last_read: row.get(12)?,
         hold: row.get(13)?,
+        emitted: row.get(14)?,
     })
 }
 
@@ -127,6 +131,7 @@ fn claim(row: &Row<'_>) -> rusqlite::Result<ClaimRow> {
         epoch: row.get(5)?,
         expires: row.get(6)?,
         lease: row.get(7)?,
+        emitted: row.get(8)?,
     })
 }
 
@@ -167,6 +172,7 @@ impl Rows for SqliteRows<'_> {
             [number],
         )?;
         self.change("DELETE FROM subscription WHERE stream = ?", [number])?;
+        self.change("DELETE FROM window WHERE stream = ?", [number])?;
         self.change("DELETE FROM stream WHERE number = ?", [number])
     }
 
@@ -180,20 +186,22 @@ impl Rows for SqliteRows<'_> {
 
     fn put_subscription(&mut self, row: &mut SubscriptionRow) -> Told<()> {
         let SubscriptionRow { stream, name, created, next, keep, owner, epoch, expires, .. } = row.clone();
-        let (lease, ended, processed, last, hold) =
-            (row.lease, row.ended, row.processed, row.last_read, row.hold);
+        let (lease, ended, processed, last, hold, emitted) =
+            (row.lease, row.ended, row.processed, row.last_read, row.hold, row.emitted);
         if row.number > 0 {
             let sql =
                 "UPDATE subscription SET next = ?, keep = ?, owner = ?, epoch = ?, expires = ?, lease = ?,
-                ended = ?, processed = ?, last_read = ?, hold = ? WHERE number = ?";
-            let values =
-                params![next, keep, owner, epoch, expires, lease, ended, processed, last, hold, row.number];
+                ended = ?, processed = ?, last_read = ?, hold = ?, emitted = ? WHERE number = ?";
+            let values = params![
+                next, keep, owner, epoch, expires, lease, ended, processed, last, hold, emitted, row.number
+            ];
             return self.change(sql, values);
         }
         let sql = "INSERT INTO subscription (stream, name, created, next, keep, owner, epoch, expires, lease, ended,
-            processed, last_read, hold) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            processed, last_read, hold, emitted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let values = params![
-            stream, name, created, next, keep, owner, epoch, expires, lease, ended, processed, last, hold
+            stream, name, created, next, keep, owner, epoch, expires, lease, ended, processed, last, hold,
+            emitted
         ];
         row.number = self.insert(sql, values)?;
         Ok(())
@@ -204,23 +212,27 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn claims(&mut self, subscription: u64) -> Told<Vec<ClaimRow>> {
-        let sql = "SELECT number, subscription, first, until, owner, epoch, expires, lease FROM claim
+        let sql =
+            "SELECT number, subscription, first, until, owner, epoch, expires, lease, emitted FROM claim
             WHERE subscription = ? ORDER BY first";
         self.all(sql, [subscription], claim)
     }
 
     fn put_claim(&mut self, row: &mut ClaimRow) -> Told<()> {
-        let ClaimRow { subscription, first, until, owner, epoch, expires, lease, .. } = row.clone();
+        let ClaimRow { subscription, first, until, owner, epoch, expires, lease, emitted, .. } = row.clone();
         if row.number > 0 {
             let sql =
                 "UPDATE claim SET subscription = ?, first = ?, until = ?, owner = ?, epoch = ?, expires = ?,
-                lease = ? WHERE number = ?";
-            return self
-                .change(sql, params![subscription, first, until, owner, epoch, expires, lease, row.number]);
+                lease = ?, emitted = ? WHERE number = ?";
+            return self.change(
+                sql,
+                params![subscription, first, until, owner, epoch, expires, lease, emitted, row.number],
+            );
         }
-        let sql = "INSERT INTO claim (subscription, first, until, owner, epoch, expires, lease)
-            VALUES (?, ?, ?, ?, ?, ?, ?)";
-        row.number = self.insert(sql, params![subscription, first, until, owner, epoch, expires, lease])?;
+        let sql = "INSERT INTO claim (subscription, first, until, owner, epoch, expires, lease, emitted)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+        row.number =
+            self.insert(sql, params![subscription, first, until, owner, epoch, expires, lease, emitted])?;
         Ok(())
     }
 
@@ -280,6 +292,36 @@ impl Rows for SqliteRows<'_> {
     fn forgive(&mut self, stream: u64, range: Range<u64>) -> Told<()> {
         let Some((first, last)) = self.places(stream, &range)? else { return Ok(()) };
         self.change("DELETE FROM refused WHERE place BETWEEN ? AND ?", [first, last])
+    }
+
+    fn put_window(&mut self, row: &mut WindowRow) -> Told<()> {
+        let sql = "INSERT INTO window (stream, subscription, created, messages) VALUES (?, ?, ?, ?)";
+        let messages = ranges::text(&row.messages);
+        row.number = self.insert(sql, params![row.stream, row.subscription, row.created, messages])?;
+        Ok(())
+    }
+
+    fn windows(&mut self, stream: u64, from: u64, each: &mut EachWindow<'_>) -> Told<()> {
+        let mut read = || {
+            let sql = "SELECT number, subscription, created, messages FROM window
+                WHERE stream = ? AND number >= ? ORDER BY number";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params![stream, from])?;
+            while let Some(row) = rows.next()? {
+                let messages = ranges::read(row.get_ref(3)?.as_str()?);
+                let (number, subscription, created) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                if !each(&WindowRow { number, stream, subscription, created, messages }) {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        read().map_err(|cause| self.failures.of("read", cause))
+    }
+
+    fn remove_windows(&mut self, stream: u64, before: i64) -> Told<u64> {
+        self.change("DELETE FROM window WHERE stream = ? AND created < ?", params![stream, before])?;
+        Ok(self.connection.changes())
     }
 
     fn checkpoint(&mut self, name: &str, lane: u32) -> Told<Option<CheckpointRow>> {

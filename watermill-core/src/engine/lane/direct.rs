@@ -23,7 +23,10 @@ impl LaneRun {
                     self.waits(false);
                     let (made, mut result) = match step {
                         Step::Called(made, result) => (made, result),
-                        _ => (1, within(stage.call(), self.settings.timeout, &*self.clock).await),
+                        _ => {
+                            self.log_call();
+                            (1, within(stage.call(), self.settings.timeout, &*self.clock).await)
+                        }
                     };
                     if result.is_err() {
                         match self.again(stage, result).await? {

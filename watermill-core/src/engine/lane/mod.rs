@@ -32,7 +32,7 @@ use super::keyed::{Unwound, catching};
 use super::letters::LetterPort;
 use super::node::Loaded;
 use super::walk::Walk;
-use crate::broker::Committer;
+use crate::broker::{CallLog, Committer, EmittedWindow};
 use crate::clock::Clock;
 use crate::error::{BoxError, RunError};
 use crate::function::{AnyFunction, AnyStage, Injections, ParamNeeds, RecordMeta};
@@ -145,6 +145,8 @@ pub(crate) struct LaneRun {
     meter: Option<Meter>,
     /// What came of the last call, where checkpoints are kept.
     kept: Option<Kept>,
+    /// Which windows the function is called for, where the broker wants to know.
+    calls: Option<CallLog>,
 }
 
 /// How a lane has failed.
@@ -206,7 +208,8 @@ impl LaneRun {
         let since = Since { last: now, calls: 0, given_up: 0, read: false };
         let (tally, started) = (Tally::default(), steering.started(now));
         let mut walk = walk;
-        if settings.on_error.then() == Then::DeadLetter {
+        let calls = committer.call_log().filter(|_| windowed);
+        if settings.on_error.then() == Then::DeadLetter || calls.is_some() {
             walk.note_masters();
         }
         if kept.is_some() {
@@ -235,7 +238,16 @@ impl LaneRun {
             published: now,
             meter: None,
             kept,
+            calls,
         }
+    }
+
+    /// A call begins.
+    fn log_call(&self) {
+        let Some(calls) = &self.calls else { return };
+        let mut window = EmittedWindow::new(self.clock.now());
+        self.walk.masters().for_each(|master| window.push(master.offset()));
+        calls.begin(window);
     }
 
     fn metered(&mut self, tell: impl FnOnce(&mut Meter)) {
@@ -295,7 +307,8 @@ impl LaneRun {
             // What counts is committed; this lets go of the outputs, so that the next run can have them at once.
             abort(&mut *self.committer).await;
         }
-        self.keep_last_call();
+        // Whoever looks at the run after its end sees all of it.
+        self.publish(None);
         let report = self.report(reason);
         tracing::info!(
             target: "watermill",

@@ -204,6 +204,9 @@ impl LaneRun {
         }
         let begin = self.clock.now();
         self.settle_commits().await?;
+        if let Some(calls) = &self.calls {
+            calls.finish(self.tally.calls);
+        }
         self.committer.commit(&checkpoint).await?;
         self.before_last = Some(self.count());
         for (port, refused) in self.ports.iter_mut().zip(refused) {

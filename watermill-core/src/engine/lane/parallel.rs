@@ -82,6 +82,7 @@ impl LaneRun {
                 match self.walk.step(stage.get(), 0)? {
                     Step::Call | Step::Called(..) => {
                         let seen = self.seen();
+                        self.log_call();
                         if let Some(back) =
                             crew.begin(stage, self.walk.call_record(), self.walk.take_masters(), seen, before)
                         {
