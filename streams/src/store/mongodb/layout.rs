@@ -66,18 +66,21 @@ pub(super) fn prepare(driver: &Driver) -> Result<(), StreamsError> {
 }
 
 /// Indexes as minibatch declares them, and our own. With them come the collections, which transactions would have to make otherwise.
+#[allow(deprecated, reason = "servers ignore `background`, but compare it with what minibatch asks for")]
 fn indexes(driver: &Driver) -> Result<(), StreamsError> {
-    let unique = || Some(IndexOptions::builder().unique(true).build());
+    // Just as minibatch asks for them: the same one with other options would be an error to whoever comes second.
+    let theirs = || Some(IndexOptions::builder().background(false).build());
+    let unique = || Some(IndexOptions::builder().background(false).unique(true).build());
     let expires = || Some(IndexOptions::builder().expire_after(FORGOTTEN).build());
     let all: [(&str, Document, Option<IndexOptions>); 13] = [
-        (STREAM, doc! { "created": 1 }, None),
+        (STREAM, doc! { "created": 1 }, theirs()),
         (STREAM, doc! { "name": 1 }, unique()),
-        (BUFFER, doc! { "created": 1 }, None),
-        (BUFFER, doc! { "stream": 1 }, None),
+        (BUFFER, doc! { "created": 1 }, theirs()),
+        (BUFFER, doc! { "stream": 1 }, theirs()),
         // What waits, in its order, however much else there is.
         (BUFFER, doc! { "stream": 1, "processed": 1, "_id": 1 }, None),
-        (WINDOW, doc! { "created": 1 }, None),
-        (WINDOW, doc! { "stream": 1 }, None),
+        (WINDOW, doc! { "created": 1 }, theirs()),
+        (WINDOW, doc! { "stream": 1 }, theirs()),
         (WINDOW, doc! { "stream": 1, "watermill.number": 1 }, None),
         (LEDGERS, doc! { "name": 1 }, None),
         (SEGMENTS, doc! { "stream": 1, "until": 1 }, None),
