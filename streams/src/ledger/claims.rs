@@ -123,6 +123,8 @@ fn how_many(wish: Wish, free: u64, closed: bool) -> u64 {
 
 /// Whether there is anything to be had, as far as it can be told without writing.
 pub(crate) fn look(rows: &mut dyn Rows, who: &Claimant, wish: Wish, now: i64) -> Result<bool, StreamsError> {
+    // One lot is enough to know.
+    let wish = Wish { most: wish.lot, ..wish };
     let (subscription, stream) = standing(rows, who.subscription)?;
     if subscription.ended {
         return Ok(true);

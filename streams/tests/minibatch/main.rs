@@ -168,6 +168,10 @@ fn what_python_takes_back_or_away_under_our_hands_does_no_harm() {
                 buffer.update_many(doc! { "data.value": { "$lt": 5 } }, undo).await.unwrap();
                 buffer.delete_many(doc! { "data.value": { "$gt": 7 } }).await.unwrap();
             });
+            // What was put back is nobody else's all the same.
+            let also = Streams::open(&behind).unwrap().stream::<Number>("numbers").unwrap();
+            let once = || Mill::new(|_: &Number| ()).run_once_blocking(&also).unwrap().calls;
+            assert_eq!(std::thread::scope(|scope| scope.spawn(once).join().unwrap()), 0);
         }
     });
     mill.stop_after_records(8).run_blocking(numbers.consumer()).unwrap();

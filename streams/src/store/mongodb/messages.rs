@@ -5,6 +5,7 @@ use std::ops::Range;
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, RawDocument, RawDocumentBuf, doc};
 
+use super::driver::wait;
 use super::layout::{BUFFER, SEGMENTS};
 use super::message::{self, Marker};
 use super::segments::Segment;
@@ -59,6 +60,13 @@ impl MongoRows<'_> {
         let all = ids.len() < wanted;
         self.ahead = Some((stream, ids, all));
         Ok(())
+    }
+
+    /// How many messages have no numbers yet, counted by the server.
+    pub(super) fn count(&mut self, name: &str) -> Told<u64> {
+        let buffer = self.store.driver.collection(BUFFER);
+        let counted = wait(async { buffer.count_documents(waiting(name)).await });
+        counted.map_err(|error| self.broken("count messages", error))
     }
 
     /// The segments that messages of a range are in, in order, beginning with `range.start`: some of them.

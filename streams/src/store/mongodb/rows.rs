@@ -193,6 +193,9 @@ impl Rows for MongoRows<'_> {
 
     fn unnumbered(&mut self, stream: u64, most: u64) -> Told<u64> {
         let Some(name) = self.name_of(stream)? else { return Ok(0) };
+        if most == u64::MAX && self.session.is_none() {
+            return self.count(&name);
+        }
         self.look_ahead(stream, &name, most)?;
         let count = self.ahead.as_ref().map_or(0, |(_, ids, _)| ids.len() as u64);
         Ok(count.min(most))
