@@ -5,6 +5,7 @@ use std::ops::Range;
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, RawDocument, RawDocumentBuf, doc};
 
+use super::candidates::MANY;
 use super::driver::wait;
 use super::layout::{BUFFER, SEGMENTS};
 use super::message::{self, Marker};
@@ -45,19 +46,29 @@ impl MongoRows<'_> {
         if known.is_some_and(|(of, ids, all)| *of == stream && (*all || ids.len() >= wanted)) {
             return Ok(());
         }
+        if let Some(ids) = self.store.candidates().first(stream, wanted) {
+            self.ahead = Some((stream, ids, false));
+            return Ok(());
+        }
         self.flush_messages()?;
+        let bold = self.store.candidates().is_bold();
+        let sought = if bold { wanted.max(MANY) } else { wanted };
         let mut ids = Vec::new();
         let find = Find {
             filter: waiting(name),
             fields: Some(doc! { "_id": 1 }),
             sort: Some(doc! { "_id": 1 }),
-            limit: i64::try_from(most).ok().filter(|most| *most < i64::MAX),
+            limit: i64::try_from(sought).ok().filter(|most| *most < i64::MAX),
         };
         self.each(BUFFER, find, |message| {
             ids.extend(message.get_object_id("_id").ok());
             Ok(true)
         })?;
         let all = ids.len() < wanted;
+        if bold && !all {
+            self.store.candidates().put(stream, ids.clone());
+            ids.truncate(wanted);
+        }
         self.ahead = Some((stream, ids, all));
         Ok(())
     }

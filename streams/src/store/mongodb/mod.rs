@@ -10,10 +10,12 @@
 //! | `windows.rs` | windows of messages that are kept |
 //! | `transaction.rs` | reads and writes of a transaction; `rows.rs`, `messages.rs`: what they are to the ledger |
 //! | `appends.rs` | appends without a transaction, and whether a stream is open |
+//! | `candidates.rs` | messages that wait, as far as this process knows |
 //! | `writers.rs` | who writes, and what killed processes have left open |
 //! | `failure.rs` | what the driver tells, in our words |
 
 mod appends;
+mod candidates;
 mod driver;
 mod failure;
 mod layout;
@@ -36,6 +38,7 @@ use bson::{Bson, doc};
 use super::{Append, Store, Work};
 use crate::error::StreamsError;
 use appends::Gates;
+use candidates::Candidates;
 use driver::{Driver, wait};
 use segments::Remembered;
 use transaction::{Broken, MongoRows};
@@ -114,6 +117,7 @@ pub struct MongoStore {
     writers: Writers,
     gates: Gates,
     segments: Mutex<Remembered>,
+    candidates: Mutex<Candidates>,
     /// Those who were in each other's way come one after the other.
     turn: Mutex<()>,
     /// How often this process has written.
@@ -147,6 +151,7 @@ impl MongoStore {
             writers,
             gates: Gates::default(),
             segments: Mutex::default(),
+            candidates: Mutex::default(),
             turn: Mutex::default(),
             written: AtomicU64::new(0),
             asked: Mutex::default(),
@@ -155,6 +160,10 @@ impl MongoStore {
 
     fn remembered(&self) -> MutexGuard<'_, Remembered> {
         locked(&self.segments)
+    }
+
+    fn candidates(&self) -> MutexGuard<'_, Candidates> {
+        locked(&self.candidates)
     }
 
     /// Has a stream that Python has made numbered.

@@ -146,15 +146,26 @@ impl<'a> MongoRows<'a> {
         }
         let done = work(self).and_then(|()| self.flush());
         match done {
-            Ok(()) if self.wrote => self.commit()?,
+            Ok(()) if self.wrote => {
+                if let Err(broken) = self.commit() {
+                    self.store.candidates().forget(true);
+                    return Err(broken);
+                }
+            }
             Ok(()) => self.abort(),
             Err(error) => {
                 self.abort();
+                self.store.candidates().forget(self.again);
                 return Err(if self.again { Broken::Again(error) } else { Broken::Failed(error) });
             }
         }
         let mut remembered = self.store.remembered();
-        self.fresh.drain(..).for_each(|segment| remembered.add(segment));
+        for segment in self.fresh.drain(..) {
+            if let Some(last) = segment.ids.last() {
+                self.store.candidates().claimed(segment.stream, *last);
+            }
+            remembered.add(segment);
+        }
         drop(remembered);
         if self.gates {
             self.store.gates.forget();
@@ -321,8 +332,10 @@ impl<'a> MongoRows<'a> {
         let Pending { inserts, marks, deletes, segments, cuts } = std::mem::take(&mut self.pending);
         self.insert("append", BUFFER, inserts)?;
         for (name, marker, from, to, count) in marks {
+            // Servers are to go along the range, and not through all that wait in the stream.
             let of = doc! {
-                "stream": name, "processed": false, "_id": { "$gte": from, "$lte": to }, "watermill": { "$exists": false },
+                "_id": { "$gte": from, "$lte": to }, "processed": false, "watermill": { "$exists": false },
+                "$expr": { "$eq": ["$stream", { "$literal": name }] },
             };
             let set = doc! { "$set": { "processed": true, "watermill": marker.document() } };
             let marked =
