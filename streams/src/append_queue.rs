@@ -8,7 +8,7 @@ use tokio::sync::oneshot::{self, Receiver, Sender};
 
 use crate::error::StreamsError;
 use crate::ledger;
-use crate::store::{Texts, writing};
+use crate::store::{Append, Texts, writing};
 use crate::streams::Inner;
 
 /// The shortest time between two looks for messages that are too old, in milliseconds.
@@ -21,8 +21,8 @@ pub(crate) struct Request {
     pub(crate) texts: Arc<Texts>,
 }
 
-/// The numbers that messages were given, as soon as they are durable.
-pub(crate) type Answer = Result<Range<u64>, StreamsError>;
+/// The numbers that messages were given, where they were, as soon as they are durable.
+pub(crate) type Answer = Result<Option<Range<u64>>, StreamsError>;
 
 #[derive(Default)]
 pub(crate) struct AppendQueue {
@@ -111,6 +111,9 @@ impl AppendQueue {
 
     fn write(&self, inner: &Inner, batch: &[(Request, Sender<Answer>)]) -> Vec<Answer> {
         let now = inner.now();
+        if let Some(answers) = self.append_plainly(inner, batch, now) {
+            return answers;
+        }
         let written = writing(&*inner.store, true, |rows| {
             let mut answers = Vec::with_capacity(batch.len());
             for (request, _) in batch {
@@ -134,6 +137,34 @@ impl AppendQueue {
             Ok(answers) => answers,
             Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
         }
+    }
+
+    /// Appends without a transaction, where the store can.
+    fn append_plainly(
+        &self,
+        inner: &Inner,
+        batch: &[(Request, Sender<Answer>)],
+        now: i64,
+    ) -> Option<Vec<Answer>> {
+        let requests = batch.iter().map(|(request, _)| request);
+        let appends: Vec<Append<'_>> =
+            requests.map(|Request { stream, name, texts }| Append { stream: *stream, name, texts }).collect();
+        let answers = inner.store.append(now, &appends)?;
+        for (append, answer) in appends.iter().zip(&answers) {
+            if let Ok(Some(max_age)) = answer
+                && self.is_due(append.stream, *max_age, now)
+            {
+                let swept = inner.writing(|rows| match rows.stream(append.stream)? {
+                    Some(mut stream) => ledger::sweep::old(rows, &mut stream, now),
+                    None => Ok(0),
+                });
+                if let Err(error) = swept {
+                    // The messages are there; those that are too old leave another time.
+                    tracing::warn!(target: "watermill", stream = append.name, error = &error as &dyn std::error::Error, "messages that are too old could not be removed");
+                }
+            }
+        }
+        Some(answers.into_iter().map(|answer| answer.map(|_| None)).collect())
     }
 
     /// Whether messages are to be looked at for their age again.

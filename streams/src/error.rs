@@ -13,13 +13,15 @@ use watermill_core::error::{BoxError, BrokerError};
 ///
 /// let error = Streams::open("redis:streams").unwrap_err();
 /// assert!(matches!(error, StreamsError::Url { .. }));
-/// assert!(error.to_string().contains("`sqlite:` and a path, or `memory:`"));
+/// assert!(error.to_string().contains("write `sqlite:` and a path"));
 /// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamsError {
     /// The URL names no store that is known here.
-    #[error("`{url}` names no store of streams: {why}; write `sqlite:` and a path, or `memory:`")]
+    #[error(
+        "`{url}` names no store of streams: {why}; write `sqlite:` and a path, `mongodb://host/database`, or `memory:`"
+    )]
     Url {
         /// As it was given.
         url: String,

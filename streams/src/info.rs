@@ -34,7 +34,7 @@ pub struct StreamInfo {
     pub max_age: Option<Duration>,
     /// When a consumer was last done with messages.
     pub last_read: Option<SystemTime>,
-    /// How many messages were ever appended.
+    /// How many messages were ever appended; in MongoDB without those that Python's minibatch has consumed.
     pub appended: u64,
     /// How many messages at least one subscription is not done with; without any, all.
     pub waiting: u64,
@@ -106,11 +106,13 @@ impl StreamInfo {
     /// All of it.
     pub(crate) fn of(rows: &mut dyn Rows, stream: &StreamRow, now: i64) -> Result<Self, StreamsError> {
         let mut info = Self::without_messages(rows, stream, now)?;
-        rows.messages(stream.number, 0..stream.next, &mut |_, _, text| {
+        let mut count = |_, _, text: &[u8]| {
             info.messages += 1;
             info.bytes += text.len() as u64;
             true
-        })?;
+        };
+        rows.messages(stream.number, 0..stream.next, &mut count)?;
+        rows.ahead(stream.number, &mut count)?;
         Ok(info)
     }
 
@@ -120,10 +122,11 @@ impl StreamInfo {
         stream: &StreamRow,
         now: i64,
     ) -> Result<Self, StreamsError> {
+        let ahead = rows.unnumbered(stream.number, u64::MAX)?;
         let mut subscriptions = Vec::new();
         for row in rows.subscriptions(stream.number)? {
             let ranges = unfinished::of(rows, &row, stream.next)?;
-            let waiting = unfinished::count(&ranges);
+            let waiting = unfinished::count(&ranges) + ahead;
             let claims = rows.claims(row.number)?;
             let live: Vec<_> = claims
                 .iter()
@@ -161,7 +164,7 @@ impl StreamInfo {
             interval: Duration::from_millis(stream.interval),
             max_age: stream.max_age.map(Duration::from_millis),
             last_read: subscriptions.iter().filter_map(|subscription| subscription.last_read).max(),
-            appended: stream.next,
+            appended: stream.next + ahead,
             waiting: sweep::waiting(rows, stream)?,
             messages: 0,
             bytes: 0,

@@ -56,12 +56,16 @@ impl<T> Stream<T> {
             if most == 0 {
                 return Ok(messages);
             }
-            rows.messages(stream.number, first..stream.next, &mut |number, appended, text| {
+            let next = stream.next;
+            let mut note = |number, appended, text: &[u8]| {
+                if number < first || messages.len() >= most {
+                    return messages.len() < most;
+                }
                 let state = if unfinished::has(&emitted, number) {
                     MessageState::Emitted
                 } else if unfinished::has(&claimed, number) {
                     MessageState::Claimed
-                } else if unfinished::has(&waiting, number) {
+                } else if number >= next || unfinished::has(&waiting, number) {
                     MessageState::Appended
                 } else if refused.binary_search_by_key(&number, |(refused, _)| *refused).is_ok() {
                     MessageState::Refused
@@ -70,7 +74,9 @@ impl<T> Stream<T> {
                 };
                 messages.push(Message { number, appended: time(appended), state, text: text.to_vec() });
                 messages.len() < most
-            })?;
+            };
+            rows.messages(stream.number, first..next, &mut note)?;
+            rows.ahead(stream.number, &mut note)?;
             Ok(messages)
         })
     }
@@ -178,7 +184,7 @@ impl<T> Stream<T> {
                         true
                     })?;
                 }
-                let subscription = names.get(&row.subscription).cloned().unwrap_or_default();
+                let subscription = names.get(&row.subscription).cloned();
                 windows.push(KeptWindow {
                     number: row.number,
                     emitted: time(row.created),

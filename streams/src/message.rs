@@ -106,8 +106,8 @@ pub struct KeptWindow {
     pub number: u64,
     /// When the function was called with it.
     pub emitted: SystemTime,
-    /// Under which subscription; empty for that of the consumers that share the stream.
-    pub subscription: String,
+    /// Under which subscription; empty for that of the consumers that share the stream. `None` when it was ended.
+    pub subscription: Option<String>,
     /// Its messages, in the order of the window, as far as they are still there.
     pub messages: Vec<Message>,
 }

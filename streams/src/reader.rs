@@ -15,8 +15,8 @@ use crate::decode::{Decoding, Read, excerpt};
 use crate::error::StreamsError;
 use crate::lane::{Hold, Mode};
 use crate::ledger::claims::{self, Claimed, Wish};
-use crate::ledger::unfinished;
-use crate::store::{reading, writing};
+use crate::ledger::{is_closed, unfinished};
+use crate::store::{Rows, reading, writing};
 
 /// A batch ends when its messages have so many bytes.
 const BATCH_BYTES: usize = 1 << 20;
@@ -315,17 +315,29 @@ impl<R: StreamRecord + DeserializeOwned> Reader<R> {
         if self.finished.is_none() {
             self.begin()?;
         }
-        let stream = reading(&*inner.store, |rows| rows.stream(self.settings.stream))?;
-        let stream = stream.ok_or_else(|| inner.missing(&name))?;
+        let look = |rows: &mut dyn Rows| {
+            let stream = rows.stream(self.settings.stream)?.ok_or_else(|| inner.missing(&name))?;
+            let ahead = if self.after < stream.next { 0 } else { rows.unnumbered(stream.number, MANY)? };
+            let closed = is_closed(rows, &stream);
+            Ok((stream, ahead, closed))
+        };
+        let (mut stream, ahead, closed) = reading(&*inner.store, look)?;
+        if ahead > 0 {
+            stream = writing(&*inner.store, false, |rows| {
+                let mut stream = rows.stream(self.settings.stream)?.ok_or_else(|| inner.missing(&name))?;
+                rows.number(&mut stream, MANY)?;
+                Ok(stream)
+            })?;
+        }
         self.shared.state().lag = stream.next.saturating_sub(self.after);
         if self.after < stream.next {
             self.pending.push_back(self.after..stream.next);
             return Ok(Found::Some);
         }
-        Ok(match (stream.closed, self.settings.once) {
-            (Some(_), _) => Found::End(InputEnd::Mark),
-            (None, true) => Found::End(InputEnd::Paused),
-            (None, false) => Found::Nothing,
+        Ok(match (closed && ahead == 0, self.settings.once) {
+            (true, _) => Found::End(InputEnd::Mark),
+            (false, true) => Found::End(InputEnd::Paused),
+            (false, false) => Found::Nothing,
         })
     }
 

@@ -279,7 +279,8 @@ impl<T> Stream<T> {
 }
 
 impl<T: Serialize> Stream<T> {
-    /// Appends a message, which is durable when this returns: neither a crash nor the power loses it. Threads that append at the same time share a commit. Returns its number.
+    /// Appends a message, which is durable when this returns: neither a crash nor the power loses it. Threads that append at the same time share a commit. Returns its number, which
+    /// in MongoDB it has only when a consumer wants it: then there is none yet.
     ///
     /// # Errors
     /// When it cannot be written as JSON, the stream is closed or was dropped, or the store fails: then it is not there.
@@ -288,14 +289,14 @@ impl<T: Serialize> Stream<T> {
     /// # use watermill_core::record::Json;
     /// # use watermill_streams::Streams;
     /// let readings = Streams::open("memory:")?.get("readings")?;
-    /// assert_eq!(readings.append(&Json(20.into()))?, 0);
-    /// assert_eq!(readings.append(&Json(21.into()))?, 1);
+    /// assert_eq!(readings.append(&Json(20.into()))?, Some(0));
+    /// assert_eq!(readings.append(&Json(21.into()))?, Some(1));
     /// # Ok::<(), watermill_streams::StreamsError>(())
     /// ```
-    pub fn append(&self, message: &T) -> Result<u64, StreamsError> {
+    pub fn append(&self, message: &T) -> Result<Option<u64>, StreamsError> {
         let mut texts = Texts::default();
         encode(message, &self.name, &mut texts)?;
-        Ok(self.inner.queue.append(&self.inner, self.request(texts))?.start)
+        Ok(self.inner.queue.append(&self.inner, self.request(texts))?.map(|range| range.start))
     }
 
     /// Appends messages in one step: all of them, one behind the other, or none.
@@ -331,14 +332,14 @@ impl<T: Serialize> Stream<T> {
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
     /// let numbers = Streams::open("memory:")?.get("numbers")?;
     /// let (one, two) = (numbers.append_async(&Json(1.into())), numbers.append_async(&Json(2.into())));
-    /// assert_eq!((one.await?, two.await?), (0, 1));
+    /// assert_eq!((one.await?, two.await?), (Some(0), Some(1)));
     /// # Ok::<(), watermill_streams::StreamsError>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn append_async(
         &self,
         message: &T,
-    ) -> impl Future<Output = Result<u64, StreamsError>> + Send + use<T> {
+    ) -> impl Future<Output = Result<Option<u64>, StreamsError>> + Send + use<T> {
         let mut texts = Texts::default();
         let sent = encode(message, &self.name, &mut texts)
             .map(|()| self.inner.queue.send(&self.inner, self.request(texts)));
@@ -348,7 +349,7 @@ impl<T: Serialize> Stream<T> {
             let answer = sent?.await;
             drop(inner);
             match answer {
-                Ok(range) => Ok(range?.start),
+                Ok(range) => Ok(range?.map(|range| range.start)),
                 Err(_) => Err(StreamsError::storage(
                     "the store",
                     "append",

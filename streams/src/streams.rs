@@ -75,7 +75,8 @@ pub(crate) fn time(milliseconds: i64) -> SystemTime {
 }
 
 impl Streams {
-    /// The streams at `url`: `sqlite:` and the path of a file, which is made if there is none, or `memory:` for streams that end with the process.
+    /// The streams at `url`: `sqlite:` and the path of a file, which is made if there is none, `memory:` for streams that end with the process, or with
+    /// the feature `mongodb` a database of MongoDB, `mongodb://host/database`, which Python's minibatch may share.
     ///
     /// # Errors
     /// When the URL is of another kind, or the file cannot be opened, is something else, is damaged, or has a layout of another version.
@@ -96,6 +97,12 @@ impl Streams {
             Some(("memory", _)) => refuse("nothing follows `memory:`"),
             Some(("sqlite", "")) => refuse("the path of the file is missing"),
             Some(("sqlite", path)) => Ok(Self::on(SqliteStore::open(path)?)),
+            #[cfg(feature = "mongodb")]
+            Some(("mongodb" | "mongodb+srv", _)) => Ok(Self::on(crate::store::MongoStore::open(url)?)),
+            #[cfg(not(feature = "mongodb"))]
+            Some(("mongodb" | "mongodb+srv", _)) => {
+                refuse("streams in MongoDB need the feature `mongodb` of watermill")
+            }
             Some((scheme, _)) => refuse(&format!("there is no store `{scheme}`")),
             None => refuse("it does not say what kind of store it is"),
         }

@@ -23,10 +23,17 @@ fn open(path: &std::path::Path) -> Result<Streams, StreamsError> {
 
 #[test]
 fn urls_that_name_no_store_are_refused() {
-    for url in ["", "streams.db", "sqlite:", "redis:x", "mongodb://localhost/streams", "memory:x"] {
+    for url in ["", "streams.db", "sqlite:", "redis:x", "mongodb://localhost", "memory:x"] {
         let error = Streams::open(url).unwrap_err();
         assert!(matches!(error, StreamsError::Url { .. }), "{url}: {error}");
     }
+}
+
+#[cfg(not(feature = "mongodb"))]
+#[test]
+fn a_url_of_mongodb_is_told_which_feature_it_needs() {
+    let error = Streams::open("mongodb://localhost/streams").unwrap_err();
+    assert!(error.to_string().contains("need the feature `mongodb`"), "{error}");
 }
 
 #[test]
@@ -151,5 +158,5 @@ fn a_file_that_others_have_locked_is_waited_for_and_told_of() {
     // Reading needs no lock.
     assert_eq!(numbers.len().unwrap(), 0);
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(numbers.append(&Json(1.into())).unwrap(), 0);
+    assert_eq!(numbers.append(&Json(1.into())).unwrap(), Some(0));
 }

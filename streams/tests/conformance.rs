@@ -7,26 +7,37 @@ use watermill_core::DeadLetter;
 use watermill_core::record::Json;
 use watermill_streams::{Consumer, Status, Streams};
 
+const MEMORY: char = 'm';
+const FILE: char = 'f';
+#[cfg(feature = "mongodb")]
+const MONGODB: char = 'd';
+
 /// The streams `left`, `right`, `pairs` and `letters`.
-struct Kept<const FILE: bool> {
+struct Kept<const STORE: char> {
     streams: Streams,
     _directory: Option<TempDir>,
 }
 
-fn open(file: bool) -> (Streams, Option<TempDir>) {
-    if !file {
+fn open(store: char) -> (Streams, Option<TempDir>) {
+    if store == MEMORY {
         return (Streams::open("memory:").unwrap(), None);
+    }
+    #[cfg(feature = "mongodb")]
+    if store == MONGODB {
+        let server = watermill_servers::Mongo::shared().unwrap();
+        let url = format!("{}/{}", server.uri(), server.fresh_database("conformance"));
+        return (Streams::open(&url).unwrap(), None);
     }
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", directory.path().join("streams.db").display());
     (Streams::open(&url).unwrap(), Some(directory))
 }
 
-impl<const FILE: bool> Storage for Kept<FILE> {
+impl<const STORE: char> Storage for Kept<STORE> {
     type Broker = Consumer;
 
     fn with(left: &[String], right: &[String]) -> Self {
-        let (streams, directory) = open(FILE);
+        let (streams, directory) = open(STORE);
         for (name, texts) in [("left", left), ("right", right)] {
             let stream = streams.get(name).unwrap();
             let messages: Vec<Json> = texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
@@ -59,10 +70,16 @@ impl<const FILE: bool> Storage for Kept<FILE> {
 
 #[test]
 fn streams_in_memory_conform() {
-    watermill_conformance::all::<Kept<false>>();
+    watermill_conformance::all::<Kept<MEMORY>>();
 }
 
 #[test]
 fn streams_in_a_file_conform() {
-    watermill_conformance::all::<Kept<true>>();
+    watermill_conformance::all::<Kept<FILE>>();
+}
+
+#[cfg(feature = "mongodb")]
+#[test]
+fn streams_in_mongodb_conform() {
+    watermill_conformance::all::<Kept<MONGODB>>();
 }

@@ -341,17 +341,13 @@ fn records_from_elsewhere_are_appended_exactly_once() {
 
 #[test]
 fn a_consumer_waits_for_what_other_threads_and_handles_append() {
-    for file in [false, true] {
-        let kept = if file { Kept::in_file() } else { Kept::in_memory() };
+    each(|kept| {
         let numbers = kept.numbers("numbers", []);
         let (seen, mill) = noting();
         let running = mill.start(numbers.clone()).unwrap();
-        // In a file, as another process would.
-        let other = if file {
-            Streams::open(&format!("sqlite:{}", kept.file().display())).unwrap()
-        } else {
-            kept.streams.clone()
-        };
+        // As another process would, where one could.
+        let other =
+            if kept.url == "memory:" { kept.streams.clone() } else { Streams::open(&kept.url).unwrap() };
         let other = other.stream::<Number>("numbers").unwrap();
         for value in 0..20 {
             other.append(&Number { value }).unwrap();
@@ -359,7 +355,7 @@ fn a_consumer_waits_for_what_other_threads_and_handles_append() {
         other.close().unwrap();
         running.wait_blocking().unwrap();
         assert_eq!(*seen.lock().unwrap(), (0..20).collect::<Vec<_>>());
-    }
+    });
 }
 
 #[test]

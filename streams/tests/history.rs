@@ -43,7 +43,7 @@ fn windows_of_messages_that_are_kept_are_remembered_in_their_order() {
         ];
         assert_eq!(history(&numbers), all);
         let windows = numbers.windows(0, 5).unwrap();
-        let names: Vec<&str> = windows.iter().map(|window| window.subscription.as_str()).collect();
+        let names: Vec<&str> = windows.iter().flat_map(|window| window.subscription.as_deref()).collect();
         assert_eq!(names, ["by three", "by three", "by three", "by three", "by four"]);
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         assert!(windows.iter().all(|window| window.emitted >= time));
@@ -62,6 +62,20 @@ fn no_window_is_remembered_of_messages_that_leave() {
         numbers.close().unwrap();
         Mill::new(|_: &[Number]| ()).window(Window::count(3)).run_blocking(numbers.clone()).unwrap();
         assert!(numbers.windows(0, 9).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn windows_leave_with_their_messages() {
+    each(|kept| {
+        let numbers = kept.numbers("numbers", 0..4);
+        let mill = || Mill::new(|_: &[Number]| ()).window(Window::count(2));
+        mill().stop_after_records(4).run_blocking(numbers.consumer().keep()).unwrap();
+        assert_eq!(numbers.windows(0, 9).unwrap().len(), 2);
+        kept.numbers("numbers", 4..6);
+        // It does not keep any.
+        mill().stop_after_records(2).run_blocking(numbers.clone()).unwrap();
+        assert!(numbers.buffer().unwrap().is_empty() && numbers.windows(0, 9).unwrap().is_empty());
     });
 }
 

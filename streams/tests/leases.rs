@@ -32,10 +32,10 @@ fn stuck() -> (Mill<Number>, Receiver<u64>, Sender<()>) {
     (mill.commit_after_calls(1), told, go)
 }
 
-/// The same file under a clock of its own, as another process has it.
+/// The same streams under a clock of its own, as another process has it.
 fn beside(kept: &Kept, at: SystemTime) -> (Streams, ManualClock) {
     let clock = ManualClock::new(at);
-    (Streams::open(&format!("sqlite:{}", kept.file().display())).unwrap().clock(clock.clone()), clock)
+    (Streams::open(&kept.url).unwrap().clock(clock.clone()), clock)
 }
 
 fn consume(streams: &Streams, whole: bool) -> MillHandle {
@@ -48,8 +48,7 @@ fn consume(streams: &Streams, whole: bool) -> MillHandle {
 
 #[test]
 fn what_a_silent_consumer_had_goes_to_another_one_and_it_commits_nothing_any_more() {
-    for whole in [false, true] {
-        let kept = Kept::in_file();
+    common::each_shared(|kept, whole| {
         let numbers = kept.numbers("numbers", 0..10);
         let results: Stream<Number> = kept.streams.stream("results").unwrap();
         let (mill, told, go) = stuck();
@@ -60,7 +59,7 @@ fn what_a_silent_consumer_had_goes_to_another_one_and_it_commits_nothing_any_mor
         assert!(numbers.buffer().unwrap().iter().all(|message| message.state == MessageState::Claimed));
         numbers.close().unwrap();
         // Half a minute later by the clock of another process.
-        let (late, _) = beside(&kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_031));
+        let (late, _) = beside(kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_031));
         consume(&late, whole).wait_blocking().unwrap();
         assert_eq!(values(&results), (0..10).collect::<Vec<_>>());
         go.send(()).unwrap();
@@ -68,13 +67,12 @@ fn what_a_silent_consumer_had_goes_to_another_one_and_it_commits_nothing_any_mor
         assert!(matches!(report.end, EndReason::Revoked | EndReason::EndedBefore), "{report}");
         assert_eq!(report.results, 0);
         assert_eq!(values(&results), (0..10).collect::<Vec<_>>());
-    }
+    });
 }
 
 #[test]
 fn a_lease_that_has_not_expired_is_waited_for() {
-    for whole in [false, true] {
-        let kept = Kept::in_file();
+    common::each_shared(|kept, whole| {
         let numbers = kept.numbers("numbers", 0..10);
         let results: Stream<Number> = kept.streams.stream("results").unwrap();
         let (mill, told, go) = stuck();
@@ -82,20 +80,19 @@ fn a_lease_that_has_not_expired_is_waited_for() {
         let slow = mill.start(if whole { consumer.whole() } else { consumer }).unwrap();
         told.recv().unwrap();
         numbers.close().unwrap();
-        let (late, _) = beside(&kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_029));
+        let (late, _) = beside(kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_029));
         let waiting = consume(&late, whole);
         go.send(()).unwrap();
         let slow = slow.wait_blocking().unwrap();
         assert_eq!(slow.results, 10);
         assert_eq!(waiting.wait_blocking().unwrap().results, 0);
         assert_eq!(values(&results), (0..10).collect::<Vec<_>>());
-    }
+    });
 }
 
 #[test]
 fn leases_are_renewed_however_long_a_call_takes() {
-    for whole in [false, true] {
-        let kept = Kept::in_file();
+    common::each_shared(|kept, whole| {
         let numbers = kept.numbers("numbers", 0..10);
         let results: Stream<Number> = kept.streams.stream("results").unwrap();
         let (mill, told, go) = stuck();
@@ -112,47 +109,50 @@ fn leases_are_renewed_however_long_a_call_takes() {
             }
             kept.clock.advance(Duration::from_secs(10));
         }
-        let (late, _) = beside(&kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_200));
+        let (late, _) = beside(kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_200));
         while late.metadata("numbers").unwrap().subscriptions[0].consumers == 0 {
             std::thread::yield_now();
         }
         go.send(()).unwrap();
         assert_eq!(slow.wait_blocking().unwrap().results, 10);
         assert_eq!(values(&results), (0..10).collect::<Vec<_>>());
-    }
+    });
 }
 
 #[test]
 fn a_clock_that_is_set_back_does_not_strand_what_a_crashed_consumer_had() {
-    let kept = Kept::in_file();
-    let numbers = kept.numbers("numbers", 0..10);
-    // A day ahead: what it claims is leased until tomorrow.
-    let (ahead, _) = beside(&kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_086_400));
-    let (mill, told, go) = stuck();
-    let crashed = mill
-        .start(
-            ahead
-                .stream::<Number>("numbers")
-                .unwrap()
-                .consumer()
-                .lease(HALF_A_MINUTE)
-                .write(&ahead.stream::<Number>("lost").unwrap()),
-        )
-        .unwrap();
-    told.recv().unwrap();
-    numbers.close().unwrap();
-    consume(&kept.streams, false).wait_blocking().unwrap();
-    let results: Stream<Number> = kept.streams.stream("results").unwrap();
-    assert_eq!(values(&results), (0..10).collect::<Vec<_>>());
-    go.send(()).unwrap();
-    assert_eq!(crashed.wait_blocking().unwrap().results, 0);
-    assert!(kept.streams.get("lost").unwrap().is_empty().unwrap());
+    common::each_shared(|kept, whole| {
+        if whole {
+            return;
+        }
+        let numbers = kept.numbers("numbers", 0..10);
+        // A day ahead: what it claims is leased until tomorrow.
+        let (ahead, _) = beside(kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_086_400));
+        let (mill, told, go) = stuck();
+        let crashed = mill
+            .start(
+                ahead
+                    .stream::<Number>("numbers")
+                    .unwrap()
+                    .consumer()
+                    .lease(HALF_A_MINUTE)
+                    .write(&ahead.stream::<Number>("lost").unwrap()),
+            )
+            .unwrap();
+        told.recv().unwrap();
+        numbers.close().unwrap();
+        consume(&kept.streams, false).wait_blocking().unwrap();
+        let results: Stream<Number> = kept.streams.stream("results").unwrap();
+        assert_eq!(values(&results), (0..10).collect::<Vec<_>>());
+        go.send(()).unwrap();
+        assert_eq!(crashed.wait_blocking().unwrap().results, 0);
+        assert!(kept.streams.get("lost").unwrap().is_empty().unwrap());
+    });
 }
 
 #[test]
 fn a_consumer_commits_nothing_while_another_one_has_what_it_had() {
-    for whole in [false, true] {
-        let kept = Kept::in_file();
+    common::each_shared(|kept, whole| {
         let numbers = kept.numbers("numbers", 0..10);
         let results: Stream<Number> = kept.streams.stream("results").unwrap();
         let (mill, told, go) = stuck();
@@ -160,7 +160,7 @@ fn a_consumer_commits_nothing_while_another_one_has_what_it_had() {
         let silent = mill.start(if whole { consumer.whole() } else { consumer }).unwrap();
         told.recv().unwrap();
         numbers.close().unwrap();
-        let (late, _) = beside(&kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_031));
+        let (late, _) = beside(kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_031));
         let (mill, also_told, also_go) = stuck();
         let there = late.stream::<Number>("numbers").unwrap().consumer().lease(HALF_A_MINUTE);
         let there = there.write(&late.stream::<Number>("results").unwrap());
@@ -174,39 +174,43 @@ fn a_consumer_commits_nothing_while_another_one_has_what_it_had() {
         also_go.send(()).unwrap();
         assert_eq!(other.wait_blocking().unwrap().results, 10);
         assert_eq!(values(&results), (0..10).collect::<Vec<_>>());
-    }
+    });
 }
 
 #[test]
 fn what_comes_back_is_consumed_by_those_who_are_further_on() {
-    let kept = Kept::in_file();
-    let numbers = kept.numbers("numbers", 0..16);
-    let results: Stream<Number> = kept.streams.stream("results").unwrap();
-    let (mill, told, go) = stuck();
-    let silent = mill.start(numbers.consumer().lease(HALF_A_MINUTE).write(&results)).unwrap();
-    told.recv().unwrap();
-    // Another one goes on behind, and commits as late as it can.
-    let (late, clock) = beside(&kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_020));
-    let there = late.stream::<Number>("numbers").unwrap().consumer().lease(HALF_A_MINUTE);
-    let there = there.write(&late.stream::<Number>("results").unwrap());
-    let (seen, sees) = channel();
-    let running = Mill::new(move |number: &Number| {
-        seen.send(number.value).unwrap();
-        *number
-    })
-    .commit_every(Duration::from_secs(3600))
-    .start(there)
-    .unwrap();
-    kept.numbers("numbers", 16..20);
-    assert_eq!(sees.iter().take(4).collect::<Vec<_>>(), [16, 17, 18, 19]);
-    // Now the first one's lease has expired, while the second one's is renewed.
-    clock.advance(Duration::from_secs(15));
-    assert_eq!(sees.iter().take(16).collect::<Vec<_>>(), (0..16).collect::<Vec<_>>());
-    numbers.close().unwrap();
-    running.wait_blocking().unwrap();
-    assert_eq!(values(&results), (16..20).chain(0..16).collect::<Vec<_>>());
-    go.send(()).unwrap();
-    assert_eq!(silent.wait_blocking().unwrap().results, 0);
+    common::each_shared(|kept, whole| {
+        if whole {
+            return;
+        }
+        let numbers = kept.numbers("numbers", 0..16);
+        let results: Stream<Number> = kept.streams.stream("results").unwrap();
+        let (mill, told, go) = stuck();
+        let silent = mill.start(numbers.consumer().lease(HALF_A_MINUTE).write(&results)).unwrap();
+        told.recv().unwrap();
+        // Another one goes on behind, and commits as late as it can.
+        let (late, clock) = beside(kept, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_020));
+        let there = late.stream::<Number>("numbers").unwrap().consumer().lease(HALF_A_MINUTE);
+        let there = there.write(&late.stream::<Number>("results").unwrap());
+        let (seen, sees) = channel();
+        let running = Mill::new(move |number: &Number| {
+            seen.send(number.value).unwrap();
+            *number
+        })
+        .commit_every(Duration::from_secs(3600))
+        .start(there)
+        .unwrap();
+        kept.numbers("numbers", 16..20);
+        assert_eq!(sees.iter().take(4).collect::<Vec<_>>(), [16, 17, 18, 19]);
+        // Now the first one's lease has expired, while the second one's is renewed.
+        clock.advance(Duration::from_secs(15));
+        assert_eq!(sees.iter().take(16).collect::<Vec<_>>(), (0..16).collect::<Vec<_>>());
+        numbers.close().unwrap();
+        running.wait_blocking().unwrap();
+        assert_eq!(values(&results), (16..20).chain(0..16).collect::<Vec<_>>());
+        go.send(()).unwrap();
+        assert_eq!(silent.wait_blocking().unwrap().results, 0);
+    });
 }
 
 #[test]

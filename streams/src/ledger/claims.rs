@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{is_live, sweep, unfinished};
+use super::{is_closed, is_live, sweep, unfinished};
 use crate::error::StreamsError;
 use crate::store::{ClaimRow, Rows, StreamRow, SubscriptionRow};
 
@@ -63,6 +63,8 @@ struct Free {
     fresh: Range<u64>,
     /// Somebody else has something.
     others: bool,
+    /// Somebody else has all.
+    whole: bool,
 }
 
 impl Free {
@@ -80,7 +82,7 @@ fn free(
     now: i64,
 ) -> Result<Free, StreamsError> {
     let whole = is_live(&subscription.owner, subscription.expires, subscription.lease, now);
-    let mut free = Free { claims: Vec::new(), fresh: subscription.next..stream.next, others: whole };
+    let mut free = Free { claims: Vec::new(), fresh: subscription.next..stream.next, others: whole, whole };
     if whole {
         // Who has all of it has also what was given back.
         free.fresh = 0..0;
@@ -99,6 +101,12 @@ fn free(
     Ok(free)
 }
 
+/// How many messages have no numbers yet, as far as that matters. Who has all of a stream has them, too.
+fn unnumbered(rows: &mut dyn Rows, free: &Free, stream: &StreamRow, wish: Wish) -> Result<u64, StreamsError> {
+    let wanted = wish.most.max(wish.lot).max(1).saturating_sub(free.count());
+    if free.whole || wanted == 0 { Ok(0) } else { rows.unnumbered(stream.number, wanted) }
+}
+
 /// How many messages are taken.
 fn how_many(wish: Wish, free: u64, closed: bool) -> u64 {
     let lot = wish.lot.max(1);
@@ -115,13 +123,16 @@ fn how_many(wish: Wish, free: u64, closed: bool) -> u64 {
 
 /// Whether there is anything to be had, as far as it can be told without writing.
 pub(crate) fn look(rows: &mut dyn Rows, who: &Claimant, wish: Wish, now: i64) -> Result<bool, StreamsError> {
+    // One lot is enough to know.
+    let wish = Wish { most: wish.lot, ..wish };
     let (subscription, stream) = standing(rows, who.subscription)?;
     if subscription.ended {
         return Ok(true);
     }
     let free = free(rows, who, &subscription, &stream, now)?;
-    let closed = stream.closed.is_some();
-    Ok(how_many(wish, free.count(), closed) > 0 || (closed && free.count() == 0))
+    let there = free.count() + unnumbered(rows, &free, &stream, wish)?;
+    let closed = is_closed(rows, &stream);
+    Ok(how_many(wish, there, closed) > 0 || (closed && there == 0))
 }
 
 /// Takes messages.
@@ -131,18 +142,23 @@ pub(crate) fn claim(
     wish: Wish,
     now: i64,
 ) -> Result<Claimed, StreamsError> {
-    let (mut subscription, stream) = standing(rows, who.subscription)?;
+    let (mut subscription, mut stream) = standing(rows, who.subscription)?;
     if subscription.ended {
         return Ok(Claimed::Ended);
     }
     let free = free(rows, who, &subscription, &stream, now)?;
-    let closed = stream.closed.is_some();
-    let mut left = how_many(wish, free.count(), closed);
+    let there = free.count() + unnumbered(rows, &free, &stream, wish)?;
+    let closed = is_closed(rows, &stream);
+    let mut left = how_many(wish, there, closed);
     if left == 0 {
-        return Ok(Claimed::Nothing { closed: closed && free.count() == 0, others: free.others });
+        return Ok(Claimed::Nothing { closed: closed && there == 0, others: free.others });
     }
     if free.claims.iter().any(|claim| claim.first < wish.after) {
         return Ok(Claimed::Earlier);
+    }
+    if let Some(more) = left.checked_sub(free.count()) {
+        // No more than are wanted: others may be there that know of no numbers.
+        left = free.count() + rows.number(&mut stream, more)?;
     }
     let expires = now.saturating_add_unsigned(who.lease);
     let mut taken = Vec::new();
@@ -246,8 +262,9 @@ pub(crate) fn finish(
         rows.refuse(stream.number, *message, who.subscription)?;
     }
     let nothing_left = left.is_empty()
-        && stream.closed.is_some()
         && subscription.next >= stream.next
+        && is_closed(rows, &stream)
+        && rows.unnumbered(stream.number, 1)? == 0
         && found.iter().all(|row| claims.iter().any(|claim| claim.number == row.number));
     let ended = done.ends || nothing_left;
     subscription.ended |= ended;

@@ -47,21 +47,31 @@ pub(crate) fn stream(rows: &mut dyn Rows, name: &str, now: i64) -> Result<Stream
     Ok(new)
 }
 
-/// Messages come behind those that are there.
+/// No more messages come, and all that came can be seen.
+pub(crate) fn is_closed(rows: &mut dyn Rows, stream: &StreamRow) -> bool {
+    stream.closed.is_some() && rows.is_settled(stream)
+}
+
+/// Messages come behind those that are there. Returns their numbers, where they have some.
 pub(crate) fn append(
     rows: &mut dyn Rows,
     stream: &mut StreamRow,
     texts: &Texts,
     now: i64,
-) -> Result<Range<u64>, StreamsError> {
+) -> Result<Option<Range<u64>>, StreamsError> {
     if stream.closed.is_some() {
         return Err(StreamsError::Closed { stream: stream.name.clone() });
+    }
+    if rows.add(stream.number, now, texts)? {
+        // Whoever closes the stream meanwhile changes the same row.
+        rows.put_stream(stream)?;
+        return Ok(None);
     }
     let first = stream.next;
     rows.append(stream.number, first, now, texts)?;
     stream.next += texts.len() as u64;
     rows.put_stream(stream)?;
-    Ok(first..stream.next)
+    Ok(Some(first..stream.next))
 }
 
 /// The subscription of this name; made if there is none, for all that is there and not done with by all others.
@@ -139,6 +149,8 @@ pub(crate) fn reopen(rows: &mut dyn Rows, stream: &mut StreamRow) -> Result<(), 
 
 /// All messages leave, whoever has them, and what is known of their windows.
 pub(crate) fn clear(rows: &mut dyn Rows, stream: &mut StreamRow) -> Result<(), StreamsError> {
+    // These are given no numbers any more, but they were appended.
+    stream.next += rows.remove_unnumbered(stream.number, i64::MAX)?;
     for mut subscription in rows.subscriptions(stream.number)? {
         for claim in rows.claims(subscription.number)? {
             rows.remove_claim(claim.number)?;
@@ -149,7 +161,7 @@ pub(crate) fn clear(rows: &mut dyn Rows, stream: &mut StreamRow) -> Result<(), S
     }
     rows.remove_messages(stream.number, 0..stream.next)?;
     rows.forgive(stream.number, 0..stream.next)?;
-    rows.remove_windows(stream.number, i64::MAX)?;
+    rows.remove_windows(stream.number, u64::MAX)?;
     stream.first = stream.next;
     rows.put_stream(stream)
 }

@@ -28,6 +28,7 @@ pub(crate) fn done(
     }
     if low > stream.first {
         remove(rows, stream.number, stream.first..low)?;
+        rows.remove_windows(stream.number, low)?;
         stream.first = low;
         rows.put_stream(stream)?;
     }
@@ -54,7 +55,6 @@ fn remove(rows: &mut dyn Rows, stream: u64, range: Range<u64>) -> Result<(), Str
 pub(crate) fn old(rows: &mut dyn Rows, stream: &mut StreamRow, now: i64) -> Result<u64, StreamsError> {
     let Some(max_age) = stream.max_age else { return Ok(0) };
     let oldest = now.saturating_sub_unsigned(max_age);
-    rows.remove_windows(stream.number, oldest)?;
     let mut end = stream.next;
     let subscriptions = rows.subscriptions(stream.number)?;
     for subscription in &subscriptions {
@@ -78,10 +78,14 @@ pub(crate) fn old(rows: &mut dyn Rows, stream: &mut StreamRow, now: i64) -> Resu
         }
         is_old
     })?;
+    if end == stream.next {
+        count += rows.remove_unnumbered(stream.number, oldest)?;
+    }
     if until == 0 {
-        return Ok(0);
+        return Ok(count);
     }
     rows.remove_messages(stream.number, 0..until)?;
+    rows.remove_windows(stream.number, until)?;
     rows.forgive(stream.number, 0..until)?;
     for mut subscription in subscriptions {
         for claim in rows.claims(subscription.number)? {
@@ -104,12 +108,13 @@ pub(crate) fn old(rows: &mut dyn Rows, stream: &mut StreamRow, now: i64) -> Resu
 /// How many messages somebody is not done with; all that are there, where nobody has subscribed yet.
 pub(crate) fn waiting(rows: &mut dyn Rows, stream: &StreamRow) -> Result<u64, StreamsError> {
     let subscriptions = rows.subscriptions(stream.number)?;
+    let ahead = rows.unnumbered(stream.number, u64::MAX)?;
     if subscriptions.is_empty() {
-        return Ok(stream.next - stream.first);
+        return Ok(stream.next - stream.first + ahead);
     }
     let mut all = Vec::new();
     for subscription in &subscriptions {
         all.extend(unfinished::of(rows, subscription, stream.next)?);
     }
-    Ok(unfinished::count(&unfinished::merged(all)))
+    Ok(unfinished::count(&unfinished::merged(all)) + ahead)
 }

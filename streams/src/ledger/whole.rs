@@ -12,12 +12,11 @@ use crate::store::{CheckpointRow, ClaimRow, Rows, SubscriptionRow};
 
 /// Under which name the positions of a mill over a stream are kept.
 pub(crate) fn checkpoint_name(stream: &str, subscription: &str) -> String {
-    // What separates the two cannot be in the name of the stream.
-    let between = if stream.contains(", ") { "\u{1f}" } else { ", " };
-    if subscription.is_empty() {
-        format!("stream {stream}")
-    } else {
-        format!("stream {stream}{between}{subscription}")
+    match (stream.contains(", "), subscription.is_empty()) {
+        (false, true) => format!("stream {stream}"),
+        (false, false) => format!("stream {stream}, {subscription}"),
+        // What separates the two cannot be in a name.
+        (true, _) => format!("stream {stream}\u{1f}{subscription}"),
     }
 }
 

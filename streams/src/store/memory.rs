@@ -190,7 +190,7 @@ impl Rows for Transaction<'_> {
             }
             self.set(subscriptions, subscription.number, None);
         }
-        self.remove_windows(number, i64::MAX)?;
+        self.remove_windows(number, u64::MAX)?;
         self.set(streams, number, None);
         Ok(())
     }
@@ -303,8 +303,8 @@ impl Rows for Transaction<'_> {
         Ok(())
     }
 
-    fn remove_windows(&mut self, stream: u64, before: i64) -> Result<u64, StreamsError> {
-        let old = self.tables.windows.values().filter(|row| row.stream == stream && row.created < before);
+    fn remove_windows(&mut self, stream: u64, before: u64) -> Result<u64, StreamsError> {
+        let old = self.tables.windows.values().filter(|row| row.stream == stream && row.until() <= before);
         let old: Vec<u64> = old.map(|row| row.number).collect();
         for number in &old {
             self.set(windows, *number, None);

@@ -4,6 +4,8 @@
 //! seen whole or not at all, one after the other, and is durable when it returns.
 
 pub(crate) mod memory;
+#[cfg(feature = "mongodb")]
+pub(crate) mod mongodb;
 mod row;
 pub(crate) mod sqlite;
 mod texts;
@@ -60,6 +62,32 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the storage fails.
     fn version(&self) -> Result<u64, StreamsError>;
+
+    /// Appends messages without a transaction, where the store gives them their numbers later ([`Rows::add`]) and is faster so: all of each entry or nothing of it, durable when this
+    /// returns. For each entry it tells how old messages of its stream may become. `None`, as from most stores, where it is to be done in a transaction.
+    fn append(&self, _: i64, _: &[Append<'_>]) -> Option<Vec<Result<Option<u64>, StreamsError>>> {
+        None
+    }
+}
+
+/// Messages for a stream.
+///
+/// ```
+/// use watermill_streams::store::{Append, MemoryStore, Store, Texts};
+///
+/// let texts = Texts::of([b"20".as_slice()]);
+/// let one = Append { stream: 1, name: "readings", texts: &texts };
+/// // It appends in transactions.
+/// assert!(MemoryStore::new().append(0, &[one]).is_none());
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Append<'a> {
+    /// The number of the stream.
+    pub stream: u64,
+    /// Its name.
+    pub name: &'a str,
+    /// The messages.
+    pub texts: &'a Texts,
 }
 
 /// What is done in a transaction.
@@ -126,6 +154,31 @@ pub trait Rows {
 
     /// Writes messages, the first of them under the number `first`, each under the one after that.
     fn append(&mut self, stream: u64, first: u64, at: i64, texts: &Texts) -> Result<(), StreamsError>;
+    /// Writes messages that are given their numbers later, by [`number`](Self::number). Says `false`, and does nothing, where messages have numbers from the beginning, as in most
+    /// stores; then there is never one without, and what follows has nothing to do.
+    fn add(&mut self, _stream: u64, _at: i64, _texts: &Texts) -> Result<bool, StreamsError> {
+        Ok(false)
+    }
+    /// Gives numbers to messages that have none, to so many at most, in their order, and puts the row. Returns how many that are.
+    fn number(&mut self, _stream: &mut StreamRow, _most: u64) -> Result<u64, StreamsError> {
+        Ok(0)
+    }
+    /// How many messages have no numbers yet; they are counted up to `most`.
+    fn unnumbered(&mut self, _stream: u64, _most: u64) -> Result<u64, StreamsError> {
+        Ok(0)
+    }
+    /// Shows the messages that have no numbers yet, with those that they would be given now.
+    fn ahead(&mut self, _stream: u64, _each: &mut EachMessage<'_>) -> Result<(), StreamsError> {
+        Ok(())
+    }
+    /// Takes away messages that have no numbers yet and came before this time. Returns how many there were.
+    fn remove_unnumbered(&mut self, _stream: u64, _before: i64) -> Result<u64, StreamsError> {
+        Ok(0)
+    }
+    /// Whether all that was appended to a stream before it was closed can be seen by now.
+    fn is_settled(&mut self, _stream: &StreamRow) -> bool {
+        true
+    }
     /// Shows the messages of a range in their order, with number, time and text, until `each` says no.
     fn messages(
         &mut self,
@@ -147,8 +200,8 @@ pub trait Rows {
     fn put_window(&mut self, row: &mut WindowRow) -> Result<(), StreamsError>;
     /// Shows the windows of a stream in their order, from this number on, until `each` says no.
     fn windows(&mut self, stream: u64, from: u64, each: &mut EachWindow<'_>) -> Result<(), StreamsError>;
-    /// Takes the windows away that were made before this time. Returns how many there were.
-    fn remove_windows(&mut self, stream: u64, before: i64) -> Result<u64, StreamsError>;
+    /// Takes the windows away whose messages all stand before this one. Returns how many there were.
+    fn remove_windows(&mut self, stream: u64, before: u64) -> Result<u64, StreamsError>;
 
     /// What the last commit of a lane recorded.
     fn checkpoint(&mut self, name: &str, lane: u32) -> Result<Option<CheckpointRow>, StreamsError>;
@@ -187,6 +240,8 @@ pub type EachMessage<'a> = dyn FnMut(u64, i64, &[u8]) -> bool + 'a;
 pub type EachWindow<'a> = dyn FnMut(&WindowRow) -> bool + 'a;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "mongodb")]
+pub use mongodb::MongoStore;
 pub use row::{CheckpointRow, ClaimRow, StreamRow, SubscriptionRow, WindowRow};
 pub use sqlite::SqliteStore;
 pub use texts::Texts;

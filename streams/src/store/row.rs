@@ -155,3 +155,17 @@ pub struct WindowRow {
     /// Its messages, in the order of the window.
     pub messages: Vec<Range<u64>>,
 }
+
+impl WindowRow {
+    /// The number behind the last of its messages; 0 where it has none.
+    ///
+    /// ```
+    /// # use watermill_streams::store::WindowRow;
+    /// let window = WindowRow { messages: vec![17..20, 10..15], ..WindowRow::default() };
+    /// assert_eq!(window.until(), 20);
+    /// ```
+    #[must_use]
+    pub fn until(&self) -> u64 {
+        self.messages.iter().map(|range| range.end).max().unwrap_or(0)
+    }
+}

@@ -26,6 +26,7 @@ pub(crate) struct Window {
 pub(crate) struct Kept {
     pub(crate) streams: Streams,
     pub(crate) clock: ManualClock,
+    pub(crate) url: String,
     directory: Option<TempDir>,
 }
 
@@ -40,9 +41,15 @@ impl Kept {
         Self::of(&url, Some(directory))
     }
 
+    #[cfg(feature = "mongodb")]
+    pub(crate) fn in_mongodb() -> Self {
+        Self::of(&mongodb(), None)
+    }
+
     fn of(url: &str, directory: Option<TempDir>) -> Self {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
-        Self { streams: Streams::open(url).unwrap().clock(clock.clone()), clock, directory }
+        let streams = Streams::open(url).unwrap().clock(clock.clone());
+        Self { streams, clock, url: url.to_owned(), directory }
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -61,6 +68,24 @@ impl Kept {
 pub(crate) fn each(test: impl Fn(&Kept)) {
     test(&Kept::in_memory());
     test(&Kept::in_file());
+    #[cfg(feature = "mongodb")]
+    test(&Kept::in_mongodb());
+}
+
+/// Runs a test on every store that processes share, with consumers that share a stream and with such that have it whole.
+pub(crate) fn each_shared(test: impl Fn(&Kept, bool)) {
+    for whole in [false, true] {
+        test(&Kept::in_file(), whole);
+        #[cfg(feature = "mongodb")]
+        test(&Kept::in_mongodb(), whole);
+    }
+}
+
+/// A database of its own.
+#[cfg(feature = "mongodb")]
+pub(crate) fn mongodb() -> String {
+    let server = watermill_servers::Mongo::shared().unwrap();
+    format!("{}/{}", server.uri(), server.fresh_database("streams"))
 }
 
 pub(crate) fn values(stream: &Stream<Number>) -> Vec<u64> {

@@ -15,7 +15,7 @@
 //!
 //! [`Mongo`] is the same for MongoDB's protocol.
 //!
-//! [`python_watermill`] is Python's watermill, to talk to: no server, but installed with the same care.
+//! [`python_watermill`] is Python's watermill, and [`python_minibatch`] its minibatch, to talk to: no servers, but installed with the same care.
 //!
 //! Another kind of server is a module of its own beside [`kafka`], on the same footing: `src/place.rs` (directories and locks),
 //! `src/ports.rs`, `src/supervise.rs`, and for those written in Java `src/java.rs` and `src/install.rs`.
@@ -33,4 +33,4 @@ mod supervise;
 pub use error::ServerError;
 pub use kafka::{Kafka, KafkaOptions};
 pub use mongodb::{Mongo, MongoOptions};
-pub use python::python_watermill;
+pub use python::{python_minibatch, python_watermill};

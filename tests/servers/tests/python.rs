@@ -1,4 +1,4 @@
-//! Python's watermill, as tests get it.
+//! Python's watermill and minibatch, as tests get them.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::{env, fs};
 
 use watermill_servers::kafka::unique;
-use watermill_servers::python_watermill;
+use watermill_servers::{python_minibatch, python_watermill};
 
 /// A process that asks for it, where programs are looked for in `path`.
 fn ask(path: &Path) -> (Output, String) {
@@ -26,6 +26,14 @@ fn it_is_installed_as_it_is_published() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "3.6.7 2.0.2", "{output:?}");
     // Made once: the second time the same one is there.
     assert_eq!(python_watermill().unwrap(), python);
+}
+
+#[test]
+fn so_is_minibatch() {
+    let python = python_minibatch().unwrap();
+    let script = "import minibatch; from importlib.metadata import version; print(version('minibatch'))";
+    let output = Command::new(&python).args(["-c", script]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0.6.0", "{output:?}");
 }
 
 #[test]

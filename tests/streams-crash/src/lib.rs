@@ -1,4 +1,4 @@
-//! Programs that share the streams of one file, are killed and started again. What they append and make of it is here; what must come out is in `tests/`.
+//! Programs that share the streams of one file or database, are killed and started again. What they append and make of it is here; what must come out is in `tests/`.
 
 use serde::{Deserialize, Serialize};
 use watermill::prelude::*;

@@ -1,8 +1,7 @@
-//! Eight producers and five consumers on one file, fifty of which are killed: what was acknowledged is delivered, and nothing twice.
+//! Eight producers and five consumers on one file, or one database, fifty of which are killed: what was acknowledged is delivered, and nothing twice.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tempfile::tempdir;
 use watermill::streams::{Status, Stream, Streams};
 use watermill_crash::process::{Ended, Process};
 use watermill_crash::seed::Seed;
+use watermill_servers::{Mongo, MongoOptions};
 use watermill_streams_crash::{Batch, Item};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_streams-program");
@@ -26,7 +26,7 @@ enum Role {
 }
 
 struct Trial {
-    file: String,
+    url: String,
     running: Vec<(Role, u32, Process)>,
     /// How often each producer was started.
     starts: BTreeMap<u32, u32>,
@@ -43,10 +43,10 @@ impl Trial {
                 let next = self.starts.entry(producer).or_default();
                 start = *next;
                 *next += 1;
-                command.args(["produce", &self.file]).args([producer.to_string(), start.to_string()]);
+                command.args(["produce", &self.url]).args([producer.to_string(), start.to_string()]);
             }
-            Role::Consumer => drop(command.args(["consume", &self.file])),
-            Role::Audit => drop(command.args(["audit", &self.file])),
+            Role::Consumer => drop(command.args(["consume", &self.url])),
+            Role::Audit => drop(command.args(["audit", &self.url])),
         }
         self.running.push((role, start, Process::start(&format!("{role:?}"), command)));
     }
@@ -71,14 +71,14 @@ fn items(stream: &Stream<Batch>) -> Vec<Item> {
     stream.buffer().unwrap().iter().flat_map(|message| message.get::<Batch>().unwrap().items).collect()
 }
 
-fn run(file: &Path, seed: u64) {
-    let streams = Streams::open(&format!("sqlite:{}", file.display())).unwrap();
+fn run(url: &str, seed: u64) {
+    let streams = Streams::open(url).unwrap();
     let of_items: Stream<Item> = streams.stream("items").unwrap();
     of_items.subscribe("audit").unwrap();
     let mut seed = Seed::new(seed);
-    let file = file.display().to_string();
+    let url = url.to_owned();
     let mut trial =
-        Trial { file, running: Vec::new(), starts: BTreeMap::new(), acknowledged: BTreeMap::new() };
+        Trial { url, running: Vec::new(), starts: BTreeMap::new(), acknowledged: BTreeMap::new() };
     (0..PRODUCERS).for_each(|producer| trial.start(Role::Producer(producer)));
     (0..CONSUMERS).for_each(|_| trial.start(Role::Consumer));
     trial.start(Role::Audit);
@@ -137,5 +137,11 @@ fn run(file: &Path, seed: u64) {
 #[test]
 fn what_is_acknowledged_is_delivered_and_nothing_twice() {
     let directory = tempdir().unwrap();
-    run(&directory.path().join("streams.db"), Seed::of_environment());
+    run(&format!("sqlite:{}", directory.path().join("streams.db").display()), Seed::of_environment());
+}
+
+#[test]
+fn so_it_is_in_mongodb() {
+    let server = Mongo::start(MongoOptions::new()).unwrap();
+    run(&format!("{}/crash", server.uri()), Seed::of_environment());
 }

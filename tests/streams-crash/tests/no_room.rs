@@ -9,9 +9,13 @@ use watermill::streams::Streams;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_streams-program");
 
+fn url(path: &Path) -> String {
+    format!("sqlite:{}", path.display())
+}
+
 /// Appends until there is no room, and then again when there is.
 fn trial(path: &Path, fill: &mut Command, make_room: impl FnOnce()) -> String {
-    let open = || Streams::open(&format!("sqlite:{}", path.display())).unwrap().get("texts").unwrap();
+    let open = || Streams::open(&url(path)).unwrap().get("texts").unwrap();
     open().append(&Json(1.into())).unwrap();
     let filled = fill.output().unwrap();
     let told = String::from_utf8_lossy(&filled.stdout).into_owned();
@@ -32,7 +36,7 @@ fn a_file_that_may_not_grow_is_told_of_and_what_was_acknowledged_stays() {
     let path = directory.path().join("streams.db");
     // It may not make files longer than 256 KiB; beyond that, writing is an error.
     let script = "trap '' XFSZ; ulimit -f 512; exec \"$0\" fill \"$1\"";
-    let told = trial(&path, Command::new("sh").args(["-c", script, PROGRAM]).arg(&path), || {});
+    let told = trial(&path, Command::new("sh").args(["-c", script, PROGRAM, &url(&path)]), || {});
     assert!(
         told.contains("streams.db: cannot ") && told.contains("it may be as large as it may become"),
         "{told}"
@@ -54,7 +58,7 @@ fn a_disk_that_is_full_is_told_of_and_what_was_acknowledged_stays() {
         assert!(grown.unwrap().success());
     };
     let told =
-        std::panic::catch_unwind(|| trial(&path, Command::new(PROGRAM).arg("fill").arg(&path), larger));
+        std::panic::catch_unwind(|| trial(&path, Command::new(PROGRAM).args(["fill", &url(&path)]), larger));
     let unmounted = Command::new("umount").arg(directory.path()).status();
     assert!(unmounted.unwrap().success());
     let told = told.unwrap_or_else(|panic| std::panic::resume_unwind(panic));

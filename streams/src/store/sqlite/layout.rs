@@ -16,9 +16,9 @@ const STEPS: [&str; 1] = ["ALTER TABLE subscription ADD COLUMN emitted INTEGER N
     ALTER TABLE claim ADD COLUMN emitted INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE window (
         number INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, subscription INTEGER NOT NULL,
-        created INTEGER NOT NULL, messages TEXT NOT NULL
+        created INTEGER NOT NULL, until INTEGER NOT NULL, messages TEXT NOT NULL
     );
-    CREATE INDEX window_of ON window (stream);"];
+    CREATE INDEX window_of ON window (stream, until);"];
 
 /// A message stands under one number that is made of those of its stream and its own. So the messages of a stream stand side by side in the table, in their order, without an index:
 /// appending, reading on and deleting are each one walk along it, however many others there are. Nothing is written to a message when it is claimed or
@@ -50,9 +50,9 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
     CREATE TABLE window (
         number INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, subscription INTEGER NOT NULL,
-        created INTEGER NOT NULL, messages TEXT NOT NULL
+        created INTEGER NOT NULL, until INTEGER NOT NULL, messages TEXT NOT NULL
     );
-    CREATE INDEX window_of ON window (stream);
+    CREATE INDEX window_of ON window (stream, until);
 ";
 
 /// What is in a file.

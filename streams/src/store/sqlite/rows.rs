@@ -295,9 +295,10 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn put_window(&mut self, row: &mut WindowRow) -> Told<()> {
-        let sql = "INSERT INTO window (stream, subscription, created, messages) VALUES (?, ?, ?, ?)";
-        let messages = ranges::text(&row.messages);
-        row.number = self.insert(sql, params![row.stream, row.subscription, row.created, messages])?;
+        let sql =
+            "INSERT INTO window (stream, subscription, created, until, messages) VALUES (?, ?, ?, ?, ?)";
+        let (until, messages) = (row.until(), ranges::text(&row.messages));
+        row.number = self.insert(sql, params![row.stream, row.subscription, row.created, until, messages])?;
         Ok(())
     }
 
@@ -319,8 +320,10 @@ impl Rows for SqliteRows<'_> {
         read().map_err(|cause| self.failures.of("read", cause))
     }
 
-    fn remove_windows(&mut self, stream: u64, before: i64) -> Told<u64> {
-        self.change("DELETE FROM window WHERE stream = ? AND created < ?", params![stream, before])?;
+    fn remove_windows(&mut self, stream: u64, before: u64) -> Told<u64> {
+        // No number of a message is larger.
+        let before = before.min(i64::MAX.cast_unsigned());
+        self.change("DELETE FROM window WHERE stream = ? AND until <= ?", params![stream, before])?;
         Ok(self.connection.changes())
     }
 

@@ -1,4 +1,4 @@
-//! One program of many on a file: `produce file producer start`, `consume file`, `audit file`, or `fill file`. It tells what was acknowledged.
+//! One program of many on a store: `produce url producer start`, `consume url`, `audit url`, or `fill url`. It tells what was acknowledged.
 #![allow(clippy::print_stdout, reason = "what it tells is what the tests read")]
 
 use std::error::Error;
@@ -14,8 +14,8 @@ const LEASE: Duration = Duration::from_secs(1);
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (what, file) = (arguments.first().ok_or("what?")?, arguments.get(1).ok_or("which file?")?);
-    let streams = Streams::open(&format!("sqlite:{file}"))?;
+    let (what, url) = (arguments.first().ok_or("what?")?, arguments.get(1).ok_or("which store?")?);
+    let streams = Streams::open(url)?;
     match (*what, arguments.get(2..).unwrap_or_default()) {
         ("produce", [producer, start]) => {
             produce(&streams.stream("items")?, producer.parse()?, start.parse()?)
