@@ -12,6 +12,7 @@
 //! - The topic ends with the mark `{"eos__": true}`, so the source comes to its end; `then_close` makes that the end of the stream, and its consumers end by themselves.
 
 use watermill::prelude::*;
+use watermill::streams::Message;
 use watermill::streams::source::{from_broker, then_close};
 
 #[derive(Clone, Serialize, Deserialize, StreamRecord)]
@@ -58,7 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("the source has appended {} messages", source.wait_blocking()?.results);
     let metres: f64 =
-        stretches.buffer()?.iter().flat_map(|message| message.get::<Stretch>()).map(|one| one.metres).sum();
+        stretches.buffer()?.iter().flat_map(Message::get::<Stretch>).map(|one| one.metres).sum();
     println!("{} stretches, {metres:.1} m", stretches.len()?);
     Ok(())
 }

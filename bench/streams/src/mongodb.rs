@@ -43,13 +43,16 @@ fn reading(time: u64) -> Reading {
 /// One case: how long ours took, the bare driver, and minibatch, for how many messages each.
 struct Line(&'static str, (u64, Duration), Option<(u64, Duration)>, Option<(u64, Duration)>);
 
+/// What is measured.
+type Case = fn() -> Told<Line>;
+
 fn main() -> Told<()> {
     let only = std::env::args().nth(1).unwrap_or_default();
     println!(
         "{:<44} {:>10} {:>10} {:>10} {:>8} {:>10}",
         "messages a second", "ours", "bare", "minibatch", "of bare", "minibatch's"
     );
-    let cases: [(&str, fn() -> Told<Line>); 5] = [
+    let cases: [(&str, Case); 5] = [
         ("single", single),
         ("threads", threads),
         ("batched", batched),
