@@ -13,7 +13,8 @@ fn paths(text: &str) -> Vec<&str> {
         .chain(linked)
         .filter(|path| path.contains('/') || path.ends_with(".md") || path.ends_with(".rs"))
         .filter(|path| !path.contains([' ', ':', '*', '<', '(', '{', '#', '"']))
-        // Written by examples, or by the reader.
+        // What is asked of a server is no file. Others are written by examples, or by the reader.
+        .filter(|path| !path.starts_with('/'))
         .filter(|path| !path.starts_with("out/") && *path != "examples/mine.rs")
         .collect()
 }

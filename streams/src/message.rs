@@ -76,7 +76,7 @@ pub enum MessageState {
     /// A consumer has it.
     Claimed,
     /// A consumer has it, and has given it to its function. Others are told of this when the consumer renews its lease, after a third of it: a function that is done before
-    /// is never seen at it. Of masters that a [`WindowEmitter`](watermill_core::WindowEmitter) leaves in its buffer, also those that stand before one it has emitted.
+    /// is never seen at it. Of masters that a [`WindowEmitter`](watermill_core::window::WindowEmitter) leaves in its buffer, also those that stand before one it has emitted.
     Emitted,
     /// All are done with it, and it was kept.
     Processed,

@@ -217,7 +217,7 @@ impl App {
     /// connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     /// let mut answer = String::new();
     /// connection.read_to_string(&mut answer)?;
-    /// assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with(r#"{"healthy":true,"failing":[]}"#));
+    /// assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains(r#""healthy":true"#));
     /// app.stop();
     /// app.wait_blocking()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

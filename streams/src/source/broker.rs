@@ -15,18 +15,18 @@ use crate::streams::Streams;
 /// What it has read and what it has appended are one commit, with the place in the store of the stream, so nothing is lost and nothing comes twice, as in every mill. It ends as the broker
 /// says: a topic or a file that is followed never does.
 ///
-/// ```no_run
+/// ```
 /// # use serde::{Deserialize, Serialize};
 /// # use watermill_core::prelude::*;
 /// # use watermill_derive::StreamRecord;
 /// # use watermill_streams::Streams;
 /// # use watermill_streams::source::from_broker;
 /// # #[derive(Clone, Serialize, Deserialize, StreamRecord)] #[watermill(crate = watermill_core)] struct Reading { celsius: f64 }
-/// # fn kafka() -> MemoryBroker { MemoryBroker::new() }
-/// let readings = Streams::open("sqlite:watermill.db")?.stream::<Reading>("readings")?;
-/// // `KafkaBroker::new("localhost:9092").read::<Reading>("readings")`, or any other.
-/// let attached = readings.attach("kafka", from_broker(kafka()))?;
-/// # attached.stop();
+/// let readings = Streams::open("memory:")?.stream::<Reading>("readings")?;
+/// // `KafkaBroker::new("localhost:9092", "readings").read::<Reading>("readings")`, or any other.
+/// let broker = MemoryBroker::new().read(vec![Reading { celsius: 20.0 }]);
+/// readings.attach("thermometer", from_broker(broker))?.wait_blocking()?;
+/// assert_eq!(readings.len()?, 1);
 /// # Ok::<(), watermill_streams::StreamsError>(())
 /// ```
 pub fn from_broker<B: Broker>(broker: B) -> FromBroker<B> {

@@ -224,6 +224,7 @@ where
     ///
     /// ```
     /// # use std::time::Duration;
+    /// # use watermill_core::Backoff;
     /// # use watermill_core::prelude::*;
     /// # use watermill_streams::Streams;
     /// let numbers = Streams::open("memory:")?.get("numbers")?;

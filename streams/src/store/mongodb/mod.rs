@@ -60,13 +60,15 @@ const ASKED: Duration = Duration::from_millis(2);
 ///
 /// Any number of threads, processes and machines use one database at once. The server has to be a replica set, of one node at least, for there are no transactions otherwise.
 ///
-/// ```no_run
-/// use watermill_streams::Streams;
+/// ```
 /// use watermill_streams::store::MongoStore;
+/// use watermill_streams::{Streams, StreamsError};
 ///
-/// let streams = Streams::on(MongoStore::open("mongodb://localhost/plant")?);
-/// streams.put(&serde_json::json!({"celsius": 20}), "readings")?;
-/// # Ok::<(), watermill_streams::StreamsError>(())
+/// fn plant() -> Result<Streams, StreamsError> {
+///     Ok(Streams::on(MongoStore::open("mongodb://localhost/plant")?))
+/// }
+/// // The database is part of the address.
+/// assert!(matches!(MongoStore::open("mongodb://localhost"), Err(StreamsError::Url { .. })));
 /// ```
 ///
 /// # Layout
@@ -75,7 +77,7 @@ const ASKED: Duration = Duration::from_millis(2);
 /// |---|---|---|
 /// | `stream` | a stream | minibatch's `name`, `status` (`open` or `closed`), `created`, `closed`, `interval`, `last_read`; ours in `watermill`: `number`, `interval` in milliseconds, `max_age` |
 /// | `buffer` | a message | minibatch's `stream` (its name), `created`, `data`, `processed`; ours in `watermill`, of one that has a number: `stream`, `segment` |
-/// | `window` | a window of messages that are kept | minibatch's `stream`, `created`, `data` (of its messages), `processed: true`, `query`; ours in `watermill`: `number`, `subscription`, `messages` |
+/// | `window` | a window of messages that are kept | minibatch's `stream`, `created`, `data` (of its messages), `processed: true`, `query`; ours in `watermill`: `number`, `subscription`, `messages`, `until` |
 /// | `watermill_streams` | what consumers of a stream have | `first`, `next`, the subscriptions and their claims |
 /// | `watermill_segments` | messages that were given numbers at once | `base`, and the `_id`s of the messages in their order |
 /// | `watermill_refused` | a message that was left out | `stream`, `message`, `subscription` |
