@@ -1,27 +1,29 @@
 //! [`App`]: sources, mills and sinks that are started together, watched over, and stopped together.
 
 mod page;
+mod running;
 mod serve;
+mod shared;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
 use watermill_core::broker::Broker;
 use watermill_core::error::BoxError;
 use watermill_core::record::StreamRecord;
 use watermill_core::{Backoff, MillHandle};
 
-use crate::background::{Background, BackgroundStatus, Kind, PAUSES, State};
+use crate::background::{Background, Kind, PAUSES};
 use crate::error::StreamsError;
-use crate::info::StreamInfo;
 use crate::name;
 use crate::source::Source;
 use crate::streams::Streams;
+use running::failing;
+pub use running::{AppStatus, RunningApp};
 use serve::{Listening, Server};
+use shared::Shared;
 
 /// Starts a part of an app.
 type Start = Box<dyn FnOnce(&Streams, Backoff) -> Result<Background, StreamsError> + Send>;
@@ -275,13 +277,7 @@ impl App {
             }
         }
         let listener = address.map(|address| bind(&address)).transpose()?;
-        let shared = Arc::new(Shared {
-            streams: streams.clone(),
-            started: SystemTime::now(),
-            state: Mutex::default(),
-            over: Condvar::new(),
-            changed: Notify::new(),
-        });
+        let shared = Arc::new(Shared::new(&streams));
         for (_, _, start) in parts {
             let part = start(&streams, backoff).inspect_err(|_| shared.end())?;
             shared.lock().parts.push(part.clone());
@@ -316,289 +312,4 @@ fn bind(address: &str) -> Result<(TcpListener, SocketAddr), StreamsError> {
     listener.set_nonblocking(true).map_err(told)?;
     let address = listener.local_addr().map_err(told)?;
     Ok((listener, address))
-}
-
-/// What the threads of an app share.
-struct Shared {
-    streams: Streams,
-    started: SystemTime,
-    state: Mutex<Parts>,
-    /// A part has ended.
-    over: Condvar,
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct Parts {
-    parts: Vec<Background>,
-    over: usize,
-    /// One has failed for good.
-    failed: bool,
-    stopped: bool,
-    given_up: bool,
-}
-
-impl Parts {
-    fn are_going(&self) -> bool {
-        self.over < self.parts.len() && !self.given_up
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Parts> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks all parts to end, and waits until they have.
-    fn end(&self) {
-        self.stop();
-        let parts = self.lock().parts.clone();
-        for part in parts {
-            // Why the app does not start counts, not how a part of it has ended.
-            let _ = part.wait_blocking();
-        }
-    }
-
-    /// Nobody waits for the parts any more.
-    fn give_up(&self) {
-        self.lock().given_up = true;
-        self.over.notify_all();
-        self.changed.notify_waiters();
-    }
-
-    fn stop(&self) {
-        let parts = {
-            let mut state = self.lock();
-            state.stopped = true;
-            state.parts.clone()
-        };
-        parts.iter().for_each(Background::stop);
-    }
-
-    fn part_over(&self, state: State) {
-        let mut parts = self.lock();
-        parts.over += 1;
-        parts.failed |= state == State::Failed;
-        // When one part has failed, all end.
-        let stop = parts.failed && !parts.stopped;
-        drop(parts);
-        self.over.notify_all();
-        self.changed.notify_waiters();
-        if stop {
-            self.stop();
-        }
-    }
-
-    /// The parts alone.
-    fn parts(&self) -> Vec<BackgroundStatus> {
-        let parts = self.lock().parts.clone();
-        parts.iter().map(Background::status).collect()
-    }
-
-    fn status(&self) -> Result<AppStatus, StreamsError> {
-        let (parts, stopping) = {
-            let state = self.lock();
-            (state.parts.clone(), state.stopped)
-        };
-        let parts = parts.iter().map(Background::status).collect();
-        Ok(AppStatus { started: self.started, stopping, parts, streams: self.streams.overview()? })
-    }
-}
-
-/// An app that was started: from [`App::start`]. Dropping it does not stop it.
-///
-/// ```
-/// # use std::time::Duration;
-/// use watermill_core::record::Json;
-/// use watermill_streams::source::Intake;
-/// use watermill_streams::{App, State, StreamsError};
-///
-/// let clock = |intake: &mut Intake<Json>| {
-///     while !intake.pause(Duration::from_millis(1)) {
-///         intake.append(&Json("tick".into()))?;
-///     }
-///     Ok::<(), StreamsError>(())
-/// };
-/// let app = App::new("memory:")?.source("clock", "ticks", clock).start()?;
-/// assert_eq!(app.status()?.parts[0].state, State::Running);
-/// app.stop();
-/// assert_eq!(app.wait_blocking()?.parts[0].state, State::Ended);
-/// # Ok::<(), StreamsError>(())
-/// ```
-#[must_use = "it runs on if it is dropped, and nobody learns how it ends"]
-pub struct RunningApp {
-    shared: Arc<Shared>,
-    server: Option<Server>,
-}
-
-impl RunningApp {
-    /// How everything does.
-    ///
-    /// # Errors
-    /// When the store fails.
-    ///
-    /// ```
-    /// # use watermill_core::record::Json;
-    /// # use watermill_streams::{App, StreamsError, source::Intake};
-    /// # let nothing = |_: &mut Intake<Json>| Ok::<(), StreamsError>(());
-    /// let app = App::new("memory:")?.source("nothing", "numbers", nothing).start()?;
-    /// assert_eq!(app.status()?.parts[0].name, "nothing");
-    /// # Ok::<(), StreamsError>(())
-    /// ```
-    pub fn status(&self) -> Result<AppStatus, StreamsError> {
-        self.shared.status()
-    }
-
-    /// Where it answers, if it does.
-    ///
-    /// ```
-    /// # use watermill_core::record::Json;
-    /// # use watermill_streams::{App, StreamsError, source::Intake};
-    /// # let nothing = |_: &mut Intake<Json>| Ok::<(), StreamsError>(());
-    /// let app = App::new("memory:")?.source("nothing", "numbers", nothing).start()?;
-    /// assert_eq!(app.address(), None);
-    /// # Ok::<(), StreamsError>(())
-    /// ```
-    #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.server.as_ref().map(Server::address)
-    }
-
-    /// Asks all parts to end.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use watermill_core::record::Json;
-    /// # use watermill_streams::{App, StreamsError, source::Intake};
-    /// # let waits = |intake: &mut Intake<Json>| { let _ = intake.pause(Duration::MAX); Ok::<(), StreamsError>(()) };
-    /// let app = App::new("memory:")?.source("waits", "numbers", waits).start()?;
-    /// app.stop();
-    /// assert!(app.wait_blocking()?.stopping);
-    /// # Ok::<(), StreamsError>(())
-    /// ```
-    pub fn stop(&self) {
-        self.shared.stop();
-    }
-
-    /// Waits until all parts have ended.
-    ///
-    /// # Errors
-    /// Why the first of them failed for good.
-    ///
-    /// ```
-    /// # use watermill_core::record::Json;
-    /// # use watermill_streams::{App, Streams, StreamsError, source::Intake};
-    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-    /// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
-    /// let app = App::new("memory:")?.source("one", "numbers", one).start()?;
-    /// assert_eq!(app.wait().await?.parts[0].appended, 1);
-    /// # Ok::<(), StreamsError>(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub async fn wait(self) -> Result<AppStatus, StreamsError> {
-        loop {
-            let changed = self.shared.changed.notified();
-            if !self.shared.lock().are_going() {
-                break;
-            }
-            changed.await;
-        }
-        self.outcome()
-    }
-
-    /// Waits until all parts have ended, blocking this thread. Not for use inside an async runtime: what is polled in that runtime would stand still.
-    ///
-    /// # Errors
-    /// Why the first of them failed for good.
-    ///
-    /// ```
-    /// # use watermill_core::record::Json;
-    /// # use watermill_streams::{App, Streams, StreamsError, source::Intake};
-    /// let streams = Streams::open("memory:")?;
-    /// streams.get("numbers")?.close()?;
-    /// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
-    /// let error = App::on(&streams).source("one", "numbers", one).start()?.wait_blocking().unwrap_err();
-    /// assert_eq!(error.to_string(), "source `one` has failed");
-    /// # Ok::<(), StreamsError>(())
-    /// ```
-    pub fn wait_blocking(self) -> Result<AppStatus, StreamsError> {
-        drop(self.shared.over.wait_while(self.shared.lock(), |parts| parts.are_going()));
-        self.outcome()
-    }
-
-    fn outcome(self) -> Result<AppStatus, StreamsError> {
-        let (parts, given_up) = {
-            let state = self.shared.lock();
-            (state.parts.clone(), state.given_up)
-        };
-        if given_up {
-            return Err(StreamsError::misuse(
-                "the app was given up while its parts were ending",
-                "what was not committed is done again the next time",
-            ));
-        }
-        let ended: Result<Vec<_>, _> = parts.iter().map(Background::wait_blocking).collect();
-        if let Some(server) = self.server {
-            server.stop(Duration::from_secs(1));
-        }
-        ended?;
-        self.shared.status()
-    }
-}
-
-impl std::fmt::Debug for RunningApp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunningApp").field("parts", &self.shared.lock().parts).finish()
-    }
-}
-
-/// How an app does: [`RunningApp::status`].
-///
-/// ```
-/// use watermill_core::record::Json;
-/// use watermill_streams::source::Intake;
-/// use watermill_streams::{App, StreamsError};
-///
-/// let one = |intake: &mut Intake<Json>| intake.append(&Json(1.into()));
-/// let status = App::new("memory:")?.source("one", "numbers", one).start()?.wait_blocking()?;
-/// assert!(status.is_healthy() && !status.stopping);
-/// assert_eq!((status.streams[0].name.as_str(), status.streams[0].waiting), ("numbers", 1));
-/// # Ok::<(), StreamsError>(())
-/// ```
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct AppStatus {
-    /// When it was started.
-    pub started: SystemTime,
-    /// It was asked to end.
-    pub stopping: bool,
-    /// Its sources, mills and sinks, in the order in which they were added.
-    pub parts: Vec<BackgroundStatus>,
-    /// All streams of the store. Their messages are not counted here: [`StreamInfo::messages`] and [`StreamInfo::bytes`] are 0.
-    pub streams: Vec<StreamInfo>,
-}
-
-impl AppStatus {
-    /// Whether every part runs, or has ended as it should.
-    ///
-    /// ```
-    /// # use watermill_core::record::Json;
-    /// # use watermill_streams::{App, StreamsError, source::Intake};
-    /// # let nothing = |_: &mut Intake<Json>| Ok::<(), StreamsError>(());
-    /// assert!(App::new("memory:")?.source("nothing", "numbers", nothing).start()?.wait_blocking()?.is_healthy());
-    /// # Ok::<(), StreamsError>(())
-    /// ```
-    #[must_use]
-    pub fn is_healthy(&self) -> bool {
-        self.failing().next().is_none()
-    }
-
-    /// The parts that have failed, for good or not.
-    fn failing(&self) -> impl Iterator<Item = &BackgroundStatus> {
-        failing(&self.parts)
-    }
-}
-
-fn failing(parts: &[BackgroundStatus]) -> impl Iterator<Item = &BackgroundStatus> {
-    parts.iter().filter(|part| matches!(part.state, State::Restarting | State::Failed))
 }
