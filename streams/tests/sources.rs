@@ -526,3 +526,23 @@ fn a_function_that_takes_results_may_take_longer_than_a_lease() {
     seen.sort_unstable();
     assert_eq!((calls, seen), (4, vec![0, 1, 2, 3]));
 }
+
+#[test]
+fn who_waits_for_all_of_a_stream_that_is_dropped_is_told() {
+    each(|kept| {
+        let numbers = kept.numbers("numbers", [1]);
+        // Somebody has it alone, so the sink waits for its turn.
+        let holds =
+            Mill::new(|_: &Number| ()).start(numbers.consumer().subscription("sink").whole()).unwrap();
+        until("it is held", || {
+            let info = numbers.info().unwrap();
+            info.subscriptions.iter().any(|one| one.name == "sink" && one.processed == 1)
+        });
+        let to = MemoryBroker::new().write(&Collected::<Number>::new());
+        let sink = numbers.forward_with("sink", to, Backoff::fixed(AT_ONCE)).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        kept.streams.drop_stream("numbers").unwrap();
+        assert!(sink.wait_blocking().is_err());
+        assert!(holds.wait_blocking().is_err());
+    });
+}

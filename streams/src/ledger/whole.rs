@@ -50,7 +50,10 @@ impl State {
 
 /// Takes the whole subscription, unless somebody has something of it.
 pub(crate) fn take(rows: &mut dyn Rows, who: &Claimant, now: i64) -> Result<bool, StreamsError> {
-    let Some(mut subscription) = rows.subscription(who.subscription)? else { return Ok(false) };
+    // Who waits for what is not there any more would wait for ever.
+    let gone =
+        || StreamsError::Missing { store: "the store".to_owned(), stream: "that was dropped".to_owned() };
+    let mut subscription = rows.subscription(who.subscription)?.ok_or_else(gone)?;
     let live = is_live(&subscription.owner, subscription.expires, subscription.lease, now);
     if live && subscription.owner != who.owner {
         return Ok(false);
