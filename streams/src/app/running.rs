@@ -10,7 +10,7 @@ use crate::background::{Background, BackgroundStatus, State};
 use crate::error::StreamsError;
 use crate::info::StreamInfo;
 
-/// An app that was started: from [`App::start`]. Dropping it does not stop it.
+/// An app that was started: from [`App::start`](super::App::start). Dropping it does not stop it.
 ///
 /// ```
 /// # use std::time::Duration;
