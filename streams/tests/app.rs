@@ -7,15 +7,15 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Kept, Number, each, values, window};
+use common::{Kept, Number, counting, each, until, values, window};
 use serde_json::Value;
 use watermill_core::Backoff;
 use watermill_core::error::BoxError;
 use watermill_core::prelude::*;
 use watermill_streams::source::{Intake, from_broker, then_close};
-use watermill_streams::{App, State, Stream, StreamsError};
+use watermill_streams::{App, State, Stream};
 
 fn get(address: SocketAddr, path: &str) -> (u16, Value) {
     let mut connection = TcpStream::connect(address).unwrap();
@@ -26,24 +26,6 @@ fn get(address: SocketAddr, path: &str) -> (u16, Value) {
     let code = answer.split(' ').nth(1).unwrap().parse().unwrap();
     let body = answer.split_once("\r\n\r\n").unwrap().1;
     (code, serde_json::from_str(body).unwrap_or_default())
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !is_so() {
-        assert!(since.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Counts until it is to end.
-fn counting(intake: &mut Intake<Number>) -> Result<(), StreamsError> {
-    let mut value: u64 = intake.position()?.unwrap_or(0);
-    while !intake.pause(Duration::from_millis(1)) {
-        intake.append_at([&Number { value }], &(value + 1))?;
-        value += 1;
-    }
-    Ok(())
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use common::{Kept, Number, each, values};
+use common::{Kept, Number, counting, each, until, values};
 use futures_core::Stream as Values;
 use tokio::sync::mpsc;
 use watermill_core::Backoff;
@@ -20,14 +20,6 @@ use watermill_streams::source::{Intake, from_broker, from_positions, from_values
 use watermill_streams::{Background, State, Status, Stream, StreamsError};
 
 const AT_ONCE: Duration = Duration::from_millis(1);
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !is_so() {
-        assert!(since.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
 
 /// Appends numbers up to `end`, three at a time, and fails behind every second lot.
 fn failing(end: u64) -> impl FnMut(&mut Intake<Number>) -> Result<(), BoxError> {
@@ -390,15 +382,6 @@ fn a_source_that_has_failed_does_not_throw_out_one_that_was_attached_meanwhile()
     until("the later one goes on", || numbers.len().unwrap() > before + 10);
     later.stop();
     assert_eq!(later.wait_blocking().unwrap().state, State::Ended);
-}
-
-fn counting(intake: &mut Intake<Number>) -> Result<(), StreamsError> {
-    let mut value: u64 = intake.position()?.unwrap_or(0);
-    while !intake.pause(Duration::from_millis(1)) {
-        intake.append_at([&Number { value }], &(value + 1))?;
-        value += 1;
-    }
-    Ok(())
 }
 
 #[test]

@@ -99,3 +99,24 @@ pub(crate) fn windows(stream: &Stream<Window>) -> Vec<Vec<u64>> {
 pub(crate) fn window(all: &[Number]) -> Window {
     Window { values: all.iter().map(|number| number.value).collect() }
 }
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let since = std::time::Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < Duration::from_secs(120), "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Counts until it is to end.
+pub(crate) fn counting(
+    intake: &mut watermill_streams::source::Intake<Number>,
+) -> Result<(), watermill_streams::StreamsError> {
+    let mut value: u64 = intake.position()?.unwrap_or(0);
+    while !intake.pause(Duration::from_millis(1)) {
+        intake.append_at([&Number { value }], &(value + 1))?;
+        value += 1;
+    }
+    Ok(())
+}
