@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bson::{Document, doc};
+use bson::oid::ObjectId;
+use bson::{DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 use watermill_core::prelude::*;
 use watermill_derive::StreamRecord;
@@ -179,6 +180,43 @@ fn what_python_takes_back_or_away_under_our_hands_does_no_harm() {
     assert!(seen.lock().unwrap().len() >= 8);
     let once: BTreeSet<u64> = seen.lock().unwrap().iter().copied().collect();
     assert_eq!(once.len(), seen.lock().unwrap().len());
+}
+
+#[test]
+fn a_late_message_in_the_place_of_one_that_python_took_is_consumed() {
+    let (url, streams) = fresh();
+    let numbers = streams.stream::<Number>("numbers").unwrap();
+    // Producers count for themselves: identifiers are not in the order in which messages come.
+    let message = |value: u64| {
+        let mut id = [0x65; 12];
+        id[4..].copy_from_slice(&value.to_be_bytes());
+        let data = doc! { "value": value.cast_signed() };
+        doc! { "_id": ObjectId::from_bytes(id), "stream": "numbers", "created": DateTime::now(), "data": data, "processed": false }
+    };
+    directly(&url, async |database| {
+        let all: Vec<Document> = (0..40_000).step_by(2).map(message).collect();
+        database.collection("buffer").insert_many(all).await.unwrap();
+    });
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let (note, behind) = (Arc::clone(&seen), url.clone());
+    let mill = Mill::new(move |number: &Number| {
+        assert!(note.lock().unwrap().insert(number.value), "{} came twice", number.value);
+        if number.value == 0 {
+            // Those that are looked at next are known by now. Python takes one of them, and a late one comes beside it.
+            directly(&behind, async |database| {
+                let buffer = database.collection::<Document>("buffer");
+                let taken =
+                    buffer.delete_one(doc! { "processed": false, "data.value": { "$gt": 30_000 } }).await;
+                assert_eq!(taken.unwrap().deleted_count, 1);
+                buffer.insert_one(message(30_005)).await.unwrap();
+            });
+        }
+    });
+    numbers.close().unwrap();
+    mill.run_blocking(numbers.consumer()).unwrap();
+    let seen = seen.lock().unwrap();
+    assert!(seen.contains(&30_005), "it was claimed as another one, and lost");
+    assert_eq!(seen.len(), 20_000);
 }
 
 #[test]

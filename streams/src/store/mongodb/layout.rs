@@ -42,7 +42,6 @@ pub(super) fn prepare(driver: &Driver) -> Result<(), StreamsError> {
     let found = match find().map_err(told)? {
         Some(found) => found,
         None => {
-            indexes(driver)?;
             let new = doc! { "_id": "layout", "version": VERSION, "last": 0_i64 };
             // Another process may be faster.
             if let Err(error) = wait(async { layout.insert_one(&new).await })
@@ -54,7 +53,8 @@ pub(super) fn prepare(driver: &Driver) -> Result<(), StreamsError> {
         }
     };
     match found.get_i64("version").or_else(|_| found.get_i32("version").map(i64::from)) {
-        Ok(VERSION) => Ok(()),
+        // Each time: one that somebody has removed would be missed by all.
+        Ok(VERSION) => indexes(driver),
         Ok(found) => {
             Err(StreamsError::Layout { store: driver.failures.store.clone(), found, known: VERSION })
         }
@@ -65,28 +65,24 @@ pub(super) fn prepare(driver: &Driver) -> Result<(), StreamsError> {
     }
 }
 
-/// Indexes as minibatch declares them, and our own. With them come the collections, which transactions would have to make otherwise.
+/// The indexes that are used here, and with them the collections, which transactions would have to make otherwise. minibatch makes those that it declares besides, at
+/// its first access: each of them makes appends slower, so they are not made where it is not.
 #[allow(deprecated, reason = "servers ignore `background`, but compare it with what minibatch asks for")]
 fn indexes(driver: &Driver) -> Result<(), StreamsError> {
-    // Just as minibatch asks for them: the same one with other options would be an error to whoever comes second.
-    let theirs = || Some(IndexOptions::builder().background(false).build());
-    let unique = || Some(IndexOptions::builder().background(false).unique(true).build());
-    let expires = || Some(IndexOptions::builder().expire_after(FORGOTTEN).build());
-    let all: [(&str, Document, Option<IndexOptions>); 13] = [
-        (STREAM, doc! { "created": 1 }, theirs()),
-        (STREAM, doc! { "name": 1 }, unique()),
-        (BUFFER, doc! { "created": 1 }, theirs()),
-        (BUFFER, doc! { "stream": 1 }, theirs()),
-        // What waits, in its order, however much else there is.
-        (BUFFER, doc! { "stream": 1, "processed": 1, "_id": 1 }, None),
-        (WINDOW, doc! { "created": 1 }, theirs()),
-        (WINDOW, doc! { "stream": 1 }, theirs()),
+    // Just as minibatch asks for it: the same one with other options would be an error to whoever comes second.
+    let unique = IndexOptions::builder().background(false).unique(true).build();
+    let expires = IndexOptions::builder().expire_after(FORGOTTEN).build();
+    // What waits, in its order. What was processed is not in it, so it costs nothing, however much is kept.
+    let waiting = IndexOptions::builder().partial_filter_expression(doc! { "processed": false }).build();
+    let all: [(&str, Document, Option<IndexOptions>); 8] = [
+        (STREAM, doc! { "name": 1 }, Some(unique)),
+        (BUFFER, doc! { "stream": 1, "_id": 1 }, Some(waiting)),
         (WINDOW, doc! { "stream": 1, "watermill.number": 1 }, None),
         (LEDGERS, doc! { "name": 1 }, None),
         (SEGMENTS, doc! { "stream": 1, "until": 1 }, None),
         (REFUSED, doc! { "stream": 1, "message": 1 }, None),
         (CHECKPOINTS, doc! { "name": 1 }, None),
-        (WRITERS, doc! { "seen": 1 }, expires()),
+        (WRITERS, doc! { "seen": 1 }, Some(expires)),
     ];
     for (collection, keys, options) in all {
         let index = IndexModel::builder().keys(keys).options(options).build();

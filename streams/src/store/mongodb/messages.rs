@@ -9,6 +9,7 @@ use super::candidates::MANY;
 use super::driver::wait;
 use super::layout::{BUFFER, SEGMENTS};
 use super::message::{self, Marker};
+use super::pending::between;
 use super::segments::Segment;
 use super::transaction::{Find, MongoRows, Told};
 use super::values;
@@ -145,13 +146,10 @@ impl MongoRows<'_> {
         let ids = segment.ids(from, range.end);
         let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(true) };
         let find = Find {
-            filter: doc! {
-                "_id": { "$gte": *first, "$lte": *last }, "watermill.stream": segment.stream.cast_signed(),
-                "watermill.segment": segment.base.cast_signed(),
-            },
+            filter: between(Marker { stream: segment.stream, segment: segment.base }, *first, *last),
             fields: Some(fields.clone()),
             sort: Some(doc! { "_id": 1 }),
-            limit: None,
+            ..Find::default()
         };
         let (mut at, mut more) = (0, true);
         self.each(BUFFER, find, |message| {
@@ -192,7 +190,7 @@ impl MongoRows<'_> {
             filter: doc! { "stream": stream.cast_signed(), "until": { "$gt": part.start.cast_signed() } },
             fields: Some(doc! { "ids": 0 }),
             sort: Some(doc! { "until": 1 }),
-            limit: None,
+            ..Find::default()
         };
         let mut found = Vec::new();
         self.each(SEGMENTS, find, |document| {

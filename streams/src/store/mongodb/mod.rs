@@ -22,8 +22,10 @@ mod layout;
 mod ledger;
 mod message;
 mod messages;
+mod pending;
 mod rows;
 mod segments;
+mod taken;
 mod transaction;
 mod values;
 mod windows;
@@ -40,7 +42,9 @@ use crate::error::StreamsError;
 use appends::Gates;
 use candidates::Candidates;
 use driver::{Driver, wait};
+use layout::BUFFER;
 use segments::Remembered;
+use taken::Taken;
 use transaction::{Broken, MongoRows};
 use writers::Writers;
 
@@ -76,7 +80,7 @@ const ASKED: Duration = Duration::from_millis(2);
 /// | collection | a document | fields |
 /// |---|---|---|
 /// | `stream` | a stream | minibatch's `name`, `status` (`open` or `closed`), `created`, `closed`, `interval`, `last_read`; ours in `watermill`: `number`, `interval` in milliseconds, `max_age` |
-/// | `buffer` | a message | minibatch's `stream` (its name), `created`, `data`, `processed`; ours in `watermill`, of one that has a number: `stream`, `segment` |
+/// | `buffer` | a message | minibatch's `stream` (its name), `created`, `data`, `processed`; ours, of one that has a number: `watermill`, a text of the stream's number and that of the first message that was numbered with it, as `7/1200` |
 /// | `window` | a window of messages that are kept | minibatch's `stream`, `created`, `data` (of its messages), `processed: true`, `query`; ours in `watermill`: `number`, `subscription`, `messages`, `until` |
 /// | `watermill_streams` | what consumers of a stream have | `first`, `next`, the subscriptions and their claims |
 /// | `watermill_segments` | messages that were given numbers at once | `base`, and the `_id`s of the messages in their order |
@@ -120,6 +124,7 @@ pub struct MongoStore {
     gates: Gates,
     segments: Mutex<Remembered>,
     candidates: Mutex<Candidates>,
+    taken: Mutex<Taken>,
     /// Those who were in each other's way come one after the other.
     turn: Mutex<()>,
     /// How often this process has written.
@@ -154,6 +159,7 @@ impl MongoStore {
             gates: Gates::default(),
             segments: Mutex::default(),
             candidates: Mutex::default(),
+            taken: Mutex::default(),
             turn: Mutex::default(),
             written: AtomicU64::new(0),
             asked: Mutex::default(),
@@ -166,6 +172,21 @@ impl MongoStore {
 
     fn candidates(&self) -> MutexGuard<'_, Candidates> {
         locked(&self.candidates)
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        locked(&self.taken)
+    }
+
+    /// Takes away what was processed in a stream that is there no more. Nobody sees it, and there may be more of it than a transaction may take.
+    fn sweep(&self, name: &str, number: u64) {
+        let gone = doc! {
+            "stream": name, "processed": true,
+            "$or": [{ "watermill": { "$exists": false } }, { "watermill": { "$regex": format!("^{number}/") } }],
+        };
+        if let Err(error) = wait(async { self.driver.collection(BUFFER).delete_many(gone).await }) {
+            tracing::warn!(target: "watermill", stream = name, error = %error.kind, "messages of a stream that was dropped are left, and nobody sees them");
+        }
     }
 
     /// Has a stream that Python has made numbered.

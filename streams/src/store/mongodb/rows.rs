@@ -100,7 +100,7 @@ impl Rows for MongoRows<'_> {
         let own = doc! { "stream": number.cast_signed() };
         for (collection, filter) in [
             (STREAM, doc! { "name": &name }),
-            (BUFFER, doc! { "stream": &name }),
+            (BUFFER, doc! { "stream": &name, "processed": false }),
             (WINDOW, doc! { "stream": &name }),
             (SEGMENTS, own.clone()),
             (REFUSED, own),
@@ -109,6 +109,7 @@ impl Rows for MongoRows<'_> {
             self.delete("remove a stream", collection, vec![filter])?;
         }
         self.ledgers.insert(number, None);
+        self.dropped.push((name, number));
         (self.ahead, self.gates) = (None, true);
         Ok(())
     }
@@ -179,10 +180,9 @@ impl Rows for MongoRows<'_> {
         let (_, mut ids, _) = self.ahead.take().unwrap_or_default();
         ids.truncate(usize::try_from(most).unwrap_or(usize::MAX));
         for ids in ids.chunks(segments::LARGEST) {
-            let (Some(first), Some(last)) = (ids.first(), ids.last()) else { continue };
-            let marker = Marker { stream: stream.number, segment: stream.next };
-            self.pending.marks.push((stream.name.clone(), marker, *first, *last, ids.len()));
-            self.pending.segments.push(Segment::new(stream.number, stream.next, ids));
+            let segment = Segment::new(stream.number, stream.next, ids);
+            self.pending.marks.push((stream.name.clone(), segment.clone()));
+            self.pending.segments.push(segment);
             stream.next += ids.len() as u64;
         }
         if !ids.is_empty() {
@@ -208,7 +208,7 @@ impl Rows for MongoRows<'_> {
             filter: waiting(&row.name),
             fields: Some(doc! { "created": 1, "data": 1 }),
             sort: Some(doc! { "_id": 1 }),
-            limit: None,
+            ..Find::default()
         };
         self.showed = true;
         let (mut number, mut text) = (row.next, Vec::new());
@@ -223,7 +223,8 @@ impl Rows for MongoRows<'_> {
         let Some(name) = self.name_of(stream)? else { return Ok(0) };
         self.flush_messages()?;
         self.ahead = None;
-        let mut filter = doc! { "stream": name, "watermill": { "$exists": false } };
+        // What Python has processed and left is its own.
+        let mut filter = waiting(&name);
         if before < i64::MAX {
             filter.insert("created", doc! { "$lt": DateTime::from_millis(before) });
         }
@@ -238,7 +239,18 @@ impl Rows for MongoRows<'_> {
     fn messages(&mut self, stream: u64, range: Range<u64>, each: &mut EachMessage<'_>) -> Told<()> {
         self.showed = true;
         let mut text = Vec::new();
-        self.walk(stream, range, doc! { "created": 1, "data": 1 }, &mut |number, message| {
+        let mut left = range;
+        while !left.is_empty() {
+            let Some(message) = self.store.taken().take(stream, left.start) else { break };
+            let created = shown(&message, &mut text).map_err(|cause| {
+                crate::StreamsError::storage(&self.store.driver.failures.store, "read a message", cause)
+            })?;
+            if !each(left.start, created, &text) {
+                return Ok(());
+            }
+            left.start += 1;
+        }
+        self.walk(stream, left, doc! { "created": 1, "data": 1 }, &mut |number, message| {
             let created = shown(message, &mut text)?;
             Ok(each(number, created, &text))
         })
@@ -336,7 +348,7 @@ impl Rows for MongoRows<'_> {
             filter: doc! { "stream": name, "watermill.number": { "$gte": from.cast_signed() } },
             fields: Some(doc! { "created": 1, "watermill": 1 }),
             sort: Some(doc! { "watermill.number": 1 }),
-            limit: None,
+            ..Find::default()
         };
         self.each(WINDOW, find, |window| Ok(windows::read(window, stream).is_none_or(|row| each(&row))))
     }

@@ -12,9 +12,9 @@ use mongodb::options::{FindOptions, ReadConcern, TransactionOptions};
 
 use super::driver::{majority, wait};
 use super::failure::code;
-use super::layout::{BUFFER, CHECKPOINTS, LAYOUT, LEDGERS, SEGMENTS, STREAM};
+use super::layout::{CHECKPOINTS, LAYOUT, LEDGERS, STREAM};
 use super::ledger::{self, Ledger};
-use super::message::Marker;
+use super::pending::Pending;
 use super::segments::Segment;
 use super::{MongoStore, PATIENCE};
 use crate::error::StreamsError;
@@ -30,20 +30,6 @@ pub(super) enum Broken {
     Failed(StreamsError),
     /// Something was in its way, or the server is gone for the moment.
     Again(StreamsError),
-}
-
-/// What is to be done with messages, in this order.
-#[derive(Default)]
-pub(super) struct Pending {
-    /// Documents of messages.
-    pub(super) inserts: Vec<RawDocumentBuf>,
-    /// Messages that are given a marker: name of the stream, the marker, the first and the last `_id`, and how many they are.
-    pub(super) marks: Vec<(String, Marker, ObjectId, ObjectId, usize)>,
-    /// Messages that leave: the marker, the first and the last `_id`.
-    pub(super) deletes: Vec<(Marker, ObjectId, ObjectId)>,
-    pub(super) segments: Vec<Segment>,
-    /// Segments of which less is left: their `_id`, and from where to where.
-    pub(super) cuts: Vec<(ObjectId, u64, u64)>,
 }
 
 /// The rows within a transaction, or without one.
@@ -63,11 +49,14 @@ pub(super) struct MongoRows<'a> {
     pub(super) windows: Vec<WindowRow>,
     /// What was removed.
     pub(super) removed: Vec<(u64, std::ops::Range<u64>)>,
-    /// Segments that will be there when it is over.
-    fresh: Vec<Segment>,
+    /// Segments that will be there when it is over, and messages that will belong to them: stream and number.
+    pub(super) fresh: Vec<Segment>,
+    pub(super) taken: Vec<(u64, u64, RawDocumentBuf)>,
+    /// Streams that will be there no more: name and number.
+    pub(super) dropped: Vec<(String, u64)>,
     /// A stream that has no number.
     adopt: Option<String>,
-    again: bool,
+    pub(super) again: bool,
     pub(super) wrote: bool,
     /// Messages were shown.
     pub(super) showed: bool,
@@ -97,6 +86,8 @@ impl<'a> MongoRows<'a> {
             windows: Vec::new(),
             removed: Vec::new(),
             fresh: Vec::new(),
+            taken: Vec::new(),
+            dropped: Vec::new(),
             adopt: None,
             again: false,
             wrote: false,
@@ -167,9 +158,14 @@ impl<'a> MongoRows<'a> {
             remembered.add(segment);
         }
         drop(remembered);
+        let mut taken = self.store.taken();
+        self.taken.drain(..).for_each(|(stream, number, message)| taken.add(stream, number, message));
+        self.removed.iter().for_each(|(stream, range)| taken.forget(*stream, range));
+        drop(taken);
         if self.gates {
             self.store.gates.forget();
         }
+        self.dropped.drain(..).for_each(|(name, number)| self.store.sweep(&name, number));
         Ok(())
     }
 
@@ -283,7 +279,7 @@ impl<'a> MongoRows<'a> {
         Ok(answer.get_i32("n").map(i64::from).or_else(|_| answer.get_i64("n")).unwrap_or_default())
     }
 
-    fn update(&mut self, action: &str, collection: &str, updates: Vec<Document>) -> Told<i64> {
+    pub(super) fn update(&mut self, action: &str, collection: &str, updates: Vec<Document>) -> Told<i64> {
         let mut all = RawArrayBuf::new();
         for update in updates {
             all.push(self.raw(action, &update)?);
@@ -323,53 +319,6 @@ impl<'a> MongoRows<'a> {
         }
         if bytes > 0 {
             self.run(action, rawdoc! { "insert": collection, "documents": all })?;
-        }
-        Ok(())
-    }
-
-    /// Sends what is to be done with messages.
-    pub(super) fn flush_messages(&mut self) -> Told<()> {
-        let Pending { inserts, marks, deletes, segments, cuts } = std::mem::take(&mut self.pending);
-        self.insert("append", BUFFER, inserts)?;
-        for (name, marker, from, to, count) in marks {
-            // Servers are to go along the range, and not through all that wait in the stream.
-            let of = doc! {
-                "_id": { "$gte": from, "$lte": to }, "processed": false, "watermill": { "$exists": false },
-                "$expr": { "$eq": ["$stream", { "$literal": name }] },
-            };
-            let set = doc! { "$set": { "processed": true, "watermill": marker.document() } };
-            let marked =
-                self.update("claim messages", BUFFER, vec![doc! { "q": of, "u": set, "multi": true }])?;
-            if usize::try_from(marked) != Ok(count) {
-                return Err(self.conflict());
-            }
-        }
-        let gone = deletes.into_iter().map(|(marker, from, to)| {
-            doc! {
-                "_id": { "$gte": from, "$lte": to }, "watermill.stream": marker.stream.cast_signed(),
-                "watermill.segment": marker.segment.cast_signed(),
-            }
-        });
-        let gone: Vec<Document> = gone.collect();
-        if !gone.is_empty() {
-            self.delete("remove messages", BUFFER, gone)?;
-        }
-        if !segments.is_empty() {
-            let documents: Told<Vec<RawDocumentBuf>> =
-                segments.iter().map(|segment| self.raw("number messages", &segment.document())).collect();
-            self.insert("number messages", SEGMENTS, documents?)?;
-            self.fresh.extend(segments);
-        }
-        let (gone, less): (Vec<_>, Vec<_>) = cuts.into_iter().partition(|(_, first, until)| first >= until);
-        if !gone.is_empty() {
-            let ids: Vec<ObjectId> = gone.into_iter().map(|(id, ..)| id).collect();
-            self.delete("forget numbers", SEGMENTS, vec![doc! { "_id": { "$in": ids } }])?;
-        }
-        if !less.is_empty() {
-            let cut = less.into_iter().map(|(id, first, until)| {
-                doc! { "q": { "_id": id }, "u": { "$set": { "first": first.cast_signed(), "until": until.cast_signed() } } }
-            });
-            self.update("forget numbers", SEGMENTS, cut.collect())?;
         }
         Ok(())
     }
