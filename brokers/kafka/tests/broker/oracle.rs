@@ -192,8 +192,12 @@ fn agrees_on(kafka: &Kafka, shape: &Shape, partitions: u32, between: Between, sh
             .filter(|record| !is_mark(record))
             .map(|record| serde_json::from_slice(record.value.as_deref().unwrap()).unwrap())
             .collect();
-        assert_eq!(calls, expected.calls, "seed {seed}, partition {partition} of {partitions}, {case:?}");
-        assert_eq!(mine().filter(|record| is_mark(record)).count(), 1, "seed {seed}, partition {partition}");
+        let marks = mine().filter(|record| is_mark(record)).count();
+        assert_eq!(
+            (calls, marks),
+            (expected.calls, 1),
+            "seed {seed}, partition {partition} of {partitions}, {report}, {case:?}"
+        );
         for (all, own) in matched.iter_mut().zip(&expected.matched) {
             *all += own.len() as u64;
         }

@@ -89,3 +89,20 @@ fn transactions_are_seen_whole_or_not_at_all() {
     assert!(fenced.contains("Fenced") || fenced.contains("Epoch"), "{fenced}");
     drop(third);
 }
+
+/// A commit returns before all partitions have heard of it, which a reader that comes at once would see as records that are missing.
+#[test]
+fn what_was_committed_is_seen_by_whoever_reads_next() {
+    let kafka = Kafka::shared().unwrap();
+    let client = kafka.client();
+    let topic = kafka.fresh_topic("committed", 60).unwrap();
+    let producer = client.transactional(&unique("producer"), &[]).unwrap();
+    let mut expected = 0;
+    for _ in 0..5 {
+        producer.begin().unwrap();
+        let records = (0..60).map(|partition| NewRecord::new(&topic).partition(partition).value("one"));
+        expected += producer.send(&records.collect::<Vec<_>>()).unwrap().len();
+        producer.commit().unwrap();
+        assert_eq!(client.read(&topic, Isolation::Committed).unwrap().len(), expected);
+    }
+}
