@@ -36,6 +36,8 @@ impl Lanes {
     /// So many lanes, by a hash of the value of `field` (a path). Numbers that are equal are in one lane, whatever their type. The documents are divided by
     /// this side, so every process that walks some of the lanes reads all documents: where that is too much, divide by ranges.
     ///
+    /// Documents are joined within their lane: those that belong together must have the same value of the field.
+    ///
     /// ```
     /// # use watermill_mongodb::Lanes;
     /// let lanes = Lanes::by_hash("robot.id", 8);

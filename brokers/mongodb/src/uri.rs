@@ -9,6 +9,11 @@ use crate::failure::{Told, hint};
 /// # Errors
 /// What is wrong with it. The driver quotes what it does not understand, and where a password is not encoded, that is a part of the password.
 pub(crate) async fn parse(uri: &str) -> Result<ClientOptions, Told> {
+    if !uri.contains("://") {
+        return Err(Told(
+            "the URI: it has no scheme; write `mongodb://` before the server's name".to_owned(),
+        ));
+    }
     if has_two(uri) {
         return Err(Told(with_advice("there is more than one `@` in it")));
     }
@@ -56,6 +61,12 @@ mod tests {
         assert!(is_told("mongodb://robot:a%40secret@db", "of secret"));
         assert!(!is_told("mongodb://robot:secret@db/?w=x", "`w` is no number"));
         assert!(!is_told("mongodb://db/?w=x", "option `w` must be a number"));
+    }
+
+    #[tokio::test]
+    async fn a_scheme_that_is_missing_is_asked_for() {
+        let Err(Told(text)) = parse("localhost:27017").await else { panic!("it is no URI") };
+        assert!(text.contains("write `mongodb://` before"), "{text}");
     }
 
     #[test]

@@ -32,6 +32,7 @@ final class Groups {
         });
         commands.put("group-offsets", (arguments, reply) -> {
             String group = arguments.text();
+            Decided.await(admin());
             var found = admin().listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata(group).get();
             found.forEach((partition, offset) -> {
                 // Null for a partition that was asked for and has none.

@@ -4,16 +4,11 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
-import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
-import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
-import org.apache.kafka.clients.admin.ListTransactionsOptions;
-import org.apache.kafka.clients.admin.TransactionListing;
-import org.apache.kafka.clients.admin.TransactionState;
 import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -125,26 +120,6 @@ final class Records {
         read(topic, isolation, from, reply::row);
     }
 
-    /**
-     * Waits until the transactions that are decided now can be seen. A commit returns when its coordinator has written it down, which is before the
-     * partitions have heard of it.
-     */
-    private void awaitDecided() throws Exception {
-        Set<String> before = decided();
-        while (!before.isEmpty()) {
-            Thread.sleep(5);
-            before.retainAll(decided());
-        }
-    }
-
-    private Set<String> decided() throws Exception {
-        Set<TransactionState> states = Set.of(TransactionState.PREPARE_COMMIT, TransactionState.PREPARE_ABORT);
-        ListTransactionsOptions options = new ListTransactionsOptions().filterStates(states);
-        return admin().listTransactions(options).all().get().stream()
-                .map(TransactionListing::transactionalId)
-                .collect(Collectors.toSet());
-    }
-
     private synchronized Admin admin() {
         if (admin == null) {
             admin = Admin.create(properties);
@@ -154,7 +129,7 @@ final class Records {
 
     void read(String topic, String isolation, Map<TopicPartition, Long> from, Consumer<Object[]> rows) throws Exception {
         if (isolation.equals("read_committed")) {
-            awaitDecided();
+            Decided.await(admin());
         }
         Properties own = new Properties();
         own.putAll(properties);

@@ -19,8 +19,9 @@ const VERSION: &str = "4.3.0";
 const LOGGER: &str = "org.slf4j:slf4j-simple:1.7.36";
 
 /// Our programs. All of them are one jar: an archive takes classes from jars only.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("Broker.java", include_str!("../../java/Broker.java")),
+    ("Decided.java", include_str!("../../java/Decided.java")),
     ("Groups.java", include_str!("../../java/Groups.java")),
     ("Helper.java", include_str!("../../java/Helper.java")),
     ("Records.java", include_str!("../../java/Records.java")),
