@@ -1,6 +1,8 @@
 //! The store in MongoDB.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use watermill_servers::{Mongo, MongoOptions};
 use watermill_streams::store::{MongoStore, Store, StreamRow};
@@ -22,7 +24,7 @@ fn the_store_in_mongodb_conforms() {
     let other = MongoStore::open(&url).unwrap();
     let before = other.version().unwrap();
     store.write(true, &mut |rows| rows.put_stream(&mut StreamRow::new("from elsewhere", 0))).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(5));
+    std::thread::sleep(Duration::from_millis(5));
     assert_ne!(other.version().unwrap(), before);
     other
         .read(&mut |rows| {
@@ -88,4 +90,37 @@ fn what_was_acknowledged_before_others_knew_of_the_end_is_consumed() {
         assert_eq!((consumed.calls, numbers.len().unwrap()), (2, 0), "{round}");
         one.get("numbers").unwrap().reopen().unwrap();
     }
+}
+
+#[test]
+fn one_who_has_to_begin_again_comes_before_those_who_begin() {
+    let store = MongoStore::open(&fresh()).unwrap();
+    store.write(true, &mut |rows| rows.put_stream(&mut StreamRow::new("numbers", 0))).unwrap();
+    let change = |pause: Duration, attempts: &mut u32| {
+        store.write(true, &mut |rows| {
+            *attempts += 1;
+            let mut stream = rows.stream_named("numbers")?.unwrap();
+            std::thread::sleep(if *attempts > 20 { Duration::ZERO } else { pause });
+            stream.next += 1;
+            rows.put_stream(&mut stream)
+        })
+    };
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Short ones follow each other.
+        let short = || {
+            while !over.load(Ordering::Acquire) {
+                change(Duration::ZERO, &mut 0).unwrap();
+            }
+        };
+        scope.spawn(short);
+        let most = (0..5).map(|_| {
+            let mut attempts = 0;
+            change(Duration::from_millis(40), &mut attempts).unwrap();
+            attempts
+        });
+        let most = most.max();
+        over.store(true, Ordering::Release);
+        assert!(most < Some(20), "one was begun {most:?} times");
+    });
 }

@@ -32,7 +32,7 @@ mod windows;
 mod writers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use bson::{Bson, doc};
@@ -53,6 +53,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// After this time it is looked for transactions that killed processes have left open.
 const HELD_UP: Duration = Duration::from_millis(500);
+
+/// So long those who begin wait for one who has to begin again.
+const COURTESY: Duration = Duration::from_millis(250);
 
 /// So often it is read without a transaction, and looked whether something has changed meanwhile.
 const GLANCES: u32 = 5;
@@ -178,6 +181,14 @@ impl MongoStore {
         locked(&self.taken)
     }
 
+    /// Lets those come first who have to begin again. Short transactions that follow each other without a pause, as those of a source, would be in the way of a longer one each time.
+    fn let_pass(&self) {
+        let since = Instant::now();
+        while matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock)) && since.elapsed() < COURTESY {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Takes away what was processed in a stream that is there no more. Nobody sees it, and there may be more of it than a transaction may take.
     fn sweep(&self, name: &str, number: u64) {
         let gone = doc! {
@@ -204,6 +215,7 @@ impl Store for MongoStore {
         let _entered = self.driver.enter()?;
         let since = Instant::now();
         let (mut failed, mut turn, mut relieved) = (0, None, since);
+        self.let_pass();
         loop {
             let done = {
                 let mut writer = self.writers.take(&self.driver)?;
