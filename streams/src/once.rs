@@ -1,5 +1,7 @@
 //! [`RunOnce`]: one window, if there is one, for jobs that are run now and then.
 
+use std::time::Duration;
+
 use watermill_core::error::RunError;
 use watermill_core::record::StreamRecord;
 use watermill_core::{Mill, RunReport};
@@ -37,12 +39,20 @@ pub trait RunOnce {
     fn run_once_blocking(self, from: impl IntoConsumer) -> Result<RunReport, RunError>;
 }
 
+/// A year: no job takes so long.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl<M: StreamRecord> RunOnce for Mill<M> {
     fn run_once(self, from: impl IntoConsumer) -> impl Future<Output = Result<RunReport, RunError>> + Send {
-        self.commit_after_calls(1).stop_after_commits(1).run(from.into_consumer().once())
+        one(self).run(from.into_consumer().once())
     }
 
     fn run_once_blocking(self, from: impl IntoConsumer) -> Result<RunReport, RunError> {
-        self.commit_after_calls(1).stop_after_commits(1).run_blocking(from.into_consumer().once())
+        one(self).run_blocking(from.into_consumer().once())
     }
+}
+
+/// Commits after one call, and stops then. A commit because time has passed would stop it before the call, on a machine that is slow.
+fn one<M: StreamRecord>(mill: Mill<M>) -> Mill<M> {
+    mill.commit_every(NEVER).commit_after_calls(1).stop_after_commits(1)
 }

@@ -94,33 +94,32 @@ fn what_was_acknowledged_before_others_knew_of_the_end_is_consumed() {
 
 #[test]
 fn one_who_has_to_begin_again_comes_before_those_who_begin() {
-    let store = MongoStore::open(&fresh()).unwrap();
-    store.write(true, &mut |rows| rows.put_stream(&mut StreamRow::new("numbers", 0))).unwrap();
-    let change = |pause: Duration, attempts: &mut u32| {
-        store.write(true, &mut |rows| {
-            *attempts += 1;
+    fn change(store: &MongoStore, pause: Duration) -> u32 {
+        let mut attempts = 0;
+        let done = store.write(true, &mut |rows| {
+            attempts += 1;
             let mut stream = rows.stream_named("numbers")?.unwrap();
-            std::thread::sleep(if *attempts > 20 { Duration::ZERO } else { pause });
+            std::thread::sleep(if attempts > 20 { Duration::ZERO } else { pause });
             stream.next += 1;
             rows.put_stream(&mut stream)
-        })
-    };
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        // Short ones follow each other.
-        let short = || {
-            while !over.load(Ordering::Acquire) {
-                change(Duration::ZERO, &mut 0).unwrap();
-            }
-        };
-        scope.spawn(short);
-        let most = (0..5).map(|_| {
-            let mut attempts = 0;
-            change(Duration::from_millis(40), &mut attempts).unwrap();
-            attempts
         });
-        let most = most.max();
-        over.store(true, Ordering::Release);
-        assert!(most < Some(20), "one was begun {most:?} times");
-    });
+        done.map(|()| attempts).unwrap()
+    }
+    let url = fresh();
+    let (store, other) = (MongoStore::open(&url).unwrap(), MongoStore::open(&url).unwrap());
+    store.write(true, &mut |rows| rows.put_stream(&mut StreamRow::new("numbers", 0))).unwrap();
+    // Short ones follow each other, here and in another process.
+    for short in [&store, &other] {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Acquire) {
+                    change(short, Duration::ZERO);
+                }
+            });
+            let most = (0..5).map(|_| change(&store, Duration::from_millis(40))).max();
+            over.store(true, Ordering::Release);
+            assert!(most < Some(20), "one was begun {most:?} times");
+        });
+    }
 }

@@ -215,12 +215,14 @@ impl Store for MongoStore {
         let _entered = self.driver.enter()?;
         let since = Instant::now();
         let (mut failed, mut turn, mut relieved) = (0, None, since);
+        let mut contended = Vec::new();
         self.let_pass();
         loop {
             let done = {
                 let mut writer = self.writers.take(&self.driver)?;
                 let mut rows = MongoRows::new(self, writer.take());
-                let done = rows.transact(work);
+                let done = rows.transact(&contended, work);
+                contended = rows.ledgers.keys().copied().collect();
                 writer.put(rows.close());
                 done
             };

@@ -124,8 +124,8 @@ impl<'a> MongoRows<'a> {
         self.session.take()
     }
 
-    /// Has `work` done, and what it has changed written.
-    pub(super) fn transact(&mut self, work: &mut Work<'_>) -> Result<(), Broken> {
+    /// Has `work` done, and what it has changed written. What belongs to the streams `contended` is taken at once, so that others begin again, who are quicker otherwise.
+    pub(super) fn transact(&mut self, contended: &[u64], work: &mut Work<'_>) -> Result<(), Broken> {
         let options = TransactionOptions::builder()
             .read_concern(ReadConcern::snapshot())
             .write_concern(majority())
@@ -135,7 +135,7 @@ impl<'a> MongoRows<'a> {
                 Broken::Failed(self.store.driver.failures.of("begin a transaction", cause))
             })?;
         }
-        let done = work(self).and_then(|()| self.flush());
+        let done = self.take(contended).and_then(|()| work(self)).and_then(|()| self.flush());
         match done {
             Ok(()) if self.wrote => {
                 if let Err(broken) = self.commit() {
@@ -166,6 +166,19 @@ impl<'a> MongoRows<'a> {
             self.store.gates.forget();
         }
         self.dropped.drain(..).for_each(|(name, number)| self.store.sweep(&name, number));
+        Ok(())
+    }
+
+    fn take(&mut self, contended: &[u64]) -> Told<()> {
+        if contended.is_empty() {
+            return Ok(());
+        }
+        let numbers: Vec<i64> = contended.iter().map(|number| number.cast_signed()).collect();
+        let (of, mark) = (doc! { "_id": { "$in": numbers } }, doc! { "$inc": { "contended": 1_i64 } });
+        let update = doc! { "q": of, "u": mark, "multi": true };
+        self.update("take what others change", LEDGERS, vec![update])?;
+        // That alone is nothing to commit.
+        self.wrote = false;
         Ok(())
     }
 
