@@ -1,8 +1,8 @@
 //! The store in MongoDB.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use watermill_servers::{Mongo, MongoOptions};
 use watermill_streams::store::{MongoStore, Store, StreamRow};
@@ -122,4 +122,33 @@ fn one_who_has_to_begin_again_comes_before_those_who_begin() {
             assert!(most < Some(20), "one was begun {most:?} times");
         });
     }
+}
+
+#[test]
+fn consumers_outlive_a_server_that_is_away_for_a_moment() {
+    use watermill_core::prelude::*;
+
+    let server = Mongo::start(MongoOptions::new()).unwrap();
+    let streams = Streams::open(&format!("{}/away", server.uri())).unwrap();
+    let numbers = streams.get("numbers").unwrap();
+    let seen = Arc::new(AtomicU64::new(0));
+    let note = Arc::clone(&seen);
+    let count = move |_: &Json| {
+        note.fetch_add(1, Ordering::AcqRel);
+    };
+    let running = Mill::new(count).start(numbers.consumer()).unwrap();
+    for round in 1..=3 {
+        numbers.append_all(&[1, 2, 3].map(|number| Json(number.into()))).unwrap();
+        let since = Instant::now();
+        while seen.load(Ordering::Acquire) < 3 * round && since.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(seen.load(Ordering::Acquire), 3 * round);
+        server.kill().unwrap();
+        // Consumers look every few milliseconds whether something has come.
+        std::thread::sleep(Duration::from_millis(200));
+        server.restart().unwrap();
+    }
+    numbers.close().unwrap();
+    assert_eq!(running.wait_blocking().unwrap().calls, 9);
 }

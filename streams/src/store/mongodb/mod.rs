@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use bson::{Bson, doc};
+use bson::doc;
 
 use super::{Append, Store, Work};
 use crate::error::StreamsError;
@@ -275,15 +275,14 @@ impl Store for MongoStore {
             Some((_, others)) => others,
             None => {
                 let _entered = self.driver.enter()?;
-                let told = |cause| self.driver.failures.of("watch", cause);
                 let when = Instant::now();
                 // Every answer of a replica set tells the time of the last write.
-                let answer = wait(async { self.driver.plain().run_command(doc! { "ping": 1 }).await })
-                    .map_err(told)?;
-                let others = match answer.get("operationTime") {
-                    Some(Bson::Timestamp(time)) => (u64::from(time.time) << 32) | u64::from(time.increment),
-                    // All that can be said is that something may have changed.
-                    _ => asked.map_or(0, |(_, others)| others) + 1,
+                let answer = wait(async { self.driver.plain().run_command(doc! { "ping": 1 }).await });
+                let time = answer.ok().and_then(|answer| answer.get_timestamp("operationTime").ok());
+                let others = match time {
+                    Some(time) => (u64::from(time.time) << 32) | u64::from(time.increment),
+                    // All that can be said is that something may have changed. A server that is away for a moment is waited for by whoever looks then, which this command does not.
+                    None => asked.map_or(0, |(_, others)| others) + 1,
                 };
                 *asked = Some((when, others));
                 others
