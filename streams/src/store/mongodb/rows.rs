@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bson::{DateTime, Document, RawDocumentBuf, doc};
 
@@ -239,9 +240,9 @@ impl Rows for MongoRows<'_> {
     fn messages(&mut self, stream: u64, range: Range<u64>, each: &mut EachMessage<'_>) -> Told<()> {
         self.showed = true;
         let mut text = Vec::new();
-        let mut left = range;
+        let (mut left, now) = (range, Instant::now());
         while !left.is_empty() {
-            let Some(message) = self.store.taken().take(stream, left.start) else { break };
+            let Some(message) = self.store.taken().take(now, stream, left.start) else { break };
             let created = shown(&message, &mut text).map_err(|cause| {
                 crate::StreamsError::storage(&self.store.driver.failures.store, "read a message", cause)
             })?;

@@ -158,8 +158,8 @@ impl<'a> MongoRows<'a> {
             remembered.add(segment);
         }
         drop(remembered);
-        let mut taken = self.store.taken();
-        self.taken.drain(..).for_each(|(stream, number, message)| taken.add(stream, number, message));
+        let (mut taken, now) = (self.store.taken(), Instant::now());
+        self.taken.drain(..).for_each(|(stream, number, message)| taken.add(now, stream, number, message));
         self.removed.iter().for_each(|(stream, range)| taken.forget(*stream, range));
         drop(taken);
         if self.gates {
